@@ -1,0 +1,1 @@
+"""The instruments that show threads at work."""

@@ -1,0 +1,1 @@
+"""Part two: how is multitasking accomplished?"""

@@ -1,0 +1,1 @@
+"""Part one: threads or thread-like abilities."""

@@ -1,0 +1,85 @@
+"""What the HTML pages need that no setting of Sphinx or the theme gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+
+def themed(svg: str, prefix: str, alt: str) -> str:
+    """Return an SVG document as an element of a page.
+
+    What was black takes the colour of the page's text, light or dark.
+    Identifiers get ``prefix``, since two figures may share theirs.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'\bid="', rf'id="{prefix}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"#000000\b|\bblack\b", "currentColor", svg)
+    return svg.replace(
+        "<svg ",
+        f'<svg role="img" aria-label="{escape(alt)}" '
+        'class="drawn" fill="currentColor" ',
+        1,
+    )
+
+
+class InlineFigures(SphinxPostTransform):
+    """Put each SVG that a cell drew into the page itself.
+
+    An SVG that is loaded as an image cannot follow the page's colours.
+    """
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **_: object) -> None:
+        """Replace the images of this page."""
+        images = list(self.document.findall(nodes.image))
+        for number, image in enumerate(images, start=1):
+            file = Path(self.app.srcdir, image["uri"])
+            if file.suffix == ".svg" and file.is_file():
+                svg = themed(
+                    file.read_text("utf-8"),
+                    f"drawn-{number}",
+                    image.get("alt", ""),
+                )
+                image.replace_self(
+                    nodes.raw(
+                        "",
+                        f'<div class="drawn-scroll">{svg}</div>',
+                        format="html",
+                    )
+                )
+
+
+def _expected(app: Sphinx) -> Iterator[str]:
+    yield from app.env.found_docs
+    yield from ("genindex", "search")
+
+
+def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
+    """Delete pages that this book does not have: another branch's."""
+    if exception or app.builder.name != "html":
+        return
+    known = {f"{name}.html" for name in _expected(app)}
+    for page in Path(app.outdir).rglob("*.html"):
+        name = page.relative_to(app.outdir).as_posix()
+        kept = ("_static/", "code/", "tests/")
+        if name not in known and not name.startswith(kept):
+            page.unlink()
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_post_transform(InlineFigures)
+    app.connect("build-finished", remove_strangers)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,130 @@
+"""Everything this repository can do: ``nox --list``.
+
+Runs under any Python that nox supports; the book itself needs 3.11.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["html", "tests"]
+
+OLDEST = (3, 11)
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+BUILD = Path("build")
+HTML = BUILD / "html" / "index.html"
+PDF = BUILD / "pdf" / "multithreading-in-python.pdf"
+
+
+def prepare(session: nox.Session) -> None:
+    """Install the locked packages, then the book's own from ``code/``."""
+    asked = session.python if isinstance(session.python, str) else None
+    if asked is None and sys.version_info < OLDEST:
+        session.error(
+            "the book needs Python 3.11 or newer, and nox runs on "
+            f"{sys.version.split()[0]}; name a newer one: "
+            f"nox -s {session.name} --force-python 3.13"
+        )
+    try:
+        session.install("-r", "requirements.lock", silent=True)
+        session.install(
+            "--no-deps",
+            "--no-build-isolation",
+            "--editable",
+            ".",
+            silent=True,
+        )
+    except CommandFailed:
+        session.error(
+            "the packages of requirements.lock could not be installed; "
+            "the lines above say why. The first run of a session needs "
+            "the network; later runs do not."
+        )
+
+
+def sphinx(session: nox.Session, builder: str) -> None:
+    """Build the book; a warning is an error, in this build and the next."""
+    doctrees = BUILD / "doctrees"
+    try:
+        session.run(
+            *("python", "-m", "sphinx", "--fail-on-warning"),
+            *("--builder", builder, "--conf-dir", "conf"),
+            *("--doctree-dir", str(doctrees)),
+            *session.posargs,
+            *("book", str(BUILD / builder)),
+        )
+    except CommandFailed:
+        # Sphinx would not tell a chapter's warnings again while the
+        # chapter is unchanged, and the next build would pass.
+        (doctrees / "environment.pickle").unlink(missing_ok=True)
+        raise
+
+
+@nox.session
+def html(session: nox.Session) -> None:
+    """Build the book as web pages, running every cell that changed."""
+    prepare(session)
+    sphinx(session, "html")
+    session.log(f"The book is at {HTML}: open it in a browser,")
+    session.log(f"{HTML.resolve().as_uri()}")
+
+
+@nox.session
+def pdf(session: nox.Session) -> None:
+    """Build the book as a PDF; needs nothing but pip."""
+    prepare(session)
+    sphinx(session, "typst")
+    session.log(f"The book is at {PDF}: {PDF.resolve().as_uri()}")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on the Python at hand."""
+    prepare(session)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def matrix(session: nox.Session) -> None:
+    """Run the tests on each supported Python; skip those not installed."""
+    prepare(session)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types and spelling."""
+    prepare(session)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("codespell")
+
+
+@nox.session
+def python(session: nox.Session) -> None:
+    """Run Python with the book's modules: nox -s python -- -m MODULE."""
+    prepare(session)
+    session.run("python", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew requirements.lock: the newest versions that fit together."""
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--universal"),
+        *("--group", "book", "--group", "test", "--group", "lint"),
+        *("--group", "build", "--python-version", "3.11", "--upgrade"),
+        *("--generate-hashes", "--no-annotate", "--quiet"),
+        *("--custom-compile-command", "nox -s lock"),
+        *("--output-file", "requirements.lock"),
+    )

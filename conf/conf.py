@@ -12,8 +12,6 @@ sys.path.insert(0, str(CONF / "_ext"))
 from listing import module_file  # noqa: E402
 from sphinx.errors import ConfigError  # noqa: E402
 
-if sys.version_info < (3, 11):
-    raise ConfigError("this book needs Python 3.11 or newer")
 try:
     module_file("multithreading")
 except ValueError as problem:
@@ -75,9 +73,6 @@ html_theme_options = {
 }
 html_context = {"default_mode": "auto"}
 copybutton_exclude = ".linenos, .gp, .go"
-
-# sphinx-book-theme asks for the kernel's name; MyST-NB adds nothing else.
-suppress_warnings: list[str] = []
 
 # The PDF: `pdf` makes it, `pdf/book.typ` designs it.
 typst_documents = [

@@ -130,12 +130,9 @@ def _named_modules(source: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{a.name}" for a in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(
-            node.value, str
-        ):
-            # a module that is run by its name, as `python -m` does
-            if node.value.startswith(f"{PACKAGE}."):
-                yield node.value
+        elif isinstance(node, ast.Constant):
+            # a module may be run by its name, as `python -m` does
+            yield str(node.value)
 
 
 def _files(name: str, code: Path) -> Iterator[Path]:

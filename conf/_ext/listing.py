@@ -71,6 +71,7 @@ class Listing(LiteralInclude):
     """Show one object of a module, or the whole of it."""
 
     def run(self) -> list[nodes.Node]:
+        """Return the listing, with its caption and its links."""
         module, _, name = self.arguments[0].partition(":")
         try:
             path = module_file(module)

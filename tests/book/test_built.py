@@ -1,0 +1,105 @@
+"""The pages and the PDF, as they were built."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+from bs4 import BeautifulSoup
+from compare import missing_from_pdf
+
+pytestmark = pytest.mark.timeout(900)
+
+PARTS = ("threads", "multitasking")
+
+
+def soup(page: Path) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+
+
+def pages(html: Path) -> list[Path]:
+    return [
+        page
+        for page in sorted(html.rglob("*.html"))
+        if "_static" not in page.parts
+    ]
+
+
+def test_no_page_loads_anything_from_another_host(book):
+    loaded = re.compile(
+        r"<(?:script|img|iframe|source|video|audio|embed|object)\b[^>]*"
+        r"\b(?:src|data)=\"(?:https?:)?//[^\"]*"
+        r"|<link\b[^>]*\bhref=\"(?:https?:)?//[^\"]*"
+        r"|(?:@import|url\()\s*[\"']?(?:https?:)?//[^\"')]*"
+    )
+    found = {
+        match[0]
+        for page in [*pages(book.html), *book.html.rglob("*.css")]
+        for match in loaded.finditer(page.read_text("utf-8"))
+    }
+    assert found == set()
+
+
+def test_every_link_between_pages_arrives(book):
+    names = {
+        page: {
+            *(tag["id"] for tag in soup(page).select("[id]")),
+            *(tag["name"] for tag in soup(page).select("a[name]")),
+            "",
+        }
+        for page in pages(book.html)
+    }
+    dead = []
+    for page in names:
+        for link in soup(page).select("a[href]"):
+            target, anchor = urldefrag(str(link["href"]))
+            if re.match(r"[a-z]+:", target) or "{" in target:
+                continue
+            there = (page.parent / unquote(target)).resolve()
+            there = page if not target else there
+            if there.suffix != ".html":
+                if not there.exists():
+                    dead.append((page.name, link["href"]))
+            elif unquote(anchor) not in names.get(there, set()):
+                dead.append((page.name, link["href"]))
+    assert dead == []
+
+
+def test_every_chapter_has_a_picture_described_in_words(book):
+    for part in PARTS:
+        for page in (book.html / part).glob("*.html"):
+            drawn = soup(page).select("svg.drawn")
+            assert drawn, f"{page.name} has no picture"
+            for picture in drawn:
+                words = str(picture["aria-label"]).split()
+                assert len(words) >= 5, f"{page.name}: {words}"
+
+
+def test_every_glued_value_arrived(book):
+    for page in pages(book.html):
+        for value in soup(page).select(".pasted-text"):
+            assert value.get_text().strip(), page.name
+        assert "system-message" not in page.read_text("utf-8"), page.name
+
+
+def _unmeasured(page: Path) -> str:
+    """Return the page without what a run is free to change."""
+    text = soup(page)
+    for changing in text.select(".tag_measured, .pasted-text"):
+        changing.decompose()
+    return str(text)
+
+
+def test_a_second_run_gives_the_same_pages(book, rerun):
+    first, second = pages(book.html), pages(rerun)
+    assert [page.name for page in first] == [page.name for page in second]
+    differ = [
+        one.relative_to(book.html).as_posix()
+        for one, two in zip(first, second, strict=True)
+        if _unmeasured(one) != _unmeasured(two)
+    ]
+    assert differ == []
+
+
+def test_the_pdf_has_all_that_the_pages_have(book):
+    assert missing_from_pdf(book.html, book.pdf) == []

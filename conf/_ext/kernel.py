@@ -23,7 +23,13 @@ _KEPT = (
 
 
 def _threads() -> set[threading.Thread]:
-    return set(threading.enumerate())
+    # A kernel starts threads of its own when it first needs them: a
+    # large output makes its messaging library start a collector.
+    return {
+        thread
+        for thread in threading.enumerate()
+        if not type(thread).__module__.startswith(("ipykernel", "zmq"))
+    }
 
 
 def _processes() -> set[int]:

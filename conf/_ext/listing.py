@@ -77,16 +77,15 @@ class Listing(LiteralInclude):
             path = module_file(module)
         except ValueError as problem:
             raise self.error(f"listing: {problem}") from None
-        label = (name or module.rpartition(".")[2]).lower()
+        stem = module.rpartition(".")[2]
+        label = f"lst-{stem}-{name}" if name else f"lst-{stem}"
+        label = label.lower().replace(".", "-").replace("_", "-")
         self.arguments[0] = "/" + os.path.relpath(path, self.env.srcdir)
         if name:
             self.options["pyobject"] = name
         self.options.setdefault("caption", f"`{name or module}`")
-        self.options.setdefault(
-            "name", "lst-" + label.replace(".", "-").replace("_", "-")
-        )
+        self.options.setdefault("name", label)
         self.options.setdefault("language", "python")
-        self.options.setdefault("lineno-match", None)
         shown = super().run()
         for node in shown:
             for caption in node.findall(nodes.caption):

@@ -334,3 +334,9 @@ def test_every_import_is_followed_at_any_depth(tmp_path: Path):
     assert {path.stem for path in used} == {"__init__", "a", "b", "c"}
     all_of_them = modules_used(["not python ("], code=tmp_path)
     assert len(all_of_them) == 5
+
+
+def test_a_large_output_is_no_fault(tree, cell):
+    tree.chapters(one=cell("print('long ' * 40_000)"))
+    built = tree.build()
+    assert built.status == 0, built.err

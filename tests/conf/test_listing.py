@@ -24,7 +24,7 @@ def test_a_listing_shows_the_object_with_number_label_and_links(tree):
     (tree.root / "tests" / "test_money.py").write_text("'''Tests.'''\n")
     tree.chapters(
         one=listing("multithreading.money:Account.deposit")
-        + "\nSee {numref}`lst-account-deposit`.\n"
+        + "\nSee {numref}`lst-money-account-deposit`.\n"
     )
     built = tree.build()
     assert built.status == 0, built.err

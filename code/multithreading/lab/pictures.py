@@ -17,7 +17,8 @@ from multithreading.lab.recorder import Span
 #: lightness in print. After Okabe and Ito, "Color Universal Design" (2008).
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 
-_STYLE: dict[str, Any] = {
+# Any: matplotlib lists its hundreds of settings as the only legal keys.
+_STYLE: Any = {
     "axes.axisbelow": True,
     "axes.spines.right": False,
     "axes.spines.top": False,

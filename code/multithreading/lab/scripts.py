@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 
-class ScriptFailed(RuntimeError):
+class ScriptFailedError(RuntimeError):
     """The script ended with another exit status than 0."""
 
 
@@ -23,7 +23,7 @@ def run_module(
     """Run ``python OPTIONS -m MODULE ARGUMENTS``; return what it printed.
 
     ``environment`` adds to this process's own; ``timeout`` is in seconds.
-    Raises ScriptFailed with the script's standard error where ``check``
+    Raises ScriptFailedError with the script's standard error where ``check``
     is true and the exit status is not 0, and subprocess.TimeoutExpired
     where the script outlives ``timeout``; it is killed then.
     """
@@ -42,7 +42,7 @@ def run_module(
         },
     )
     if check and done.returncode != 0:
-        raise ScriptFailed(
+        raise ScriptFailedError(
             f"python -m {module} ended with exit status "
             f"{done.returncode}:\n{done.stderr}"
         )

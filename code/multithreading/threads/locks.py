@@ -1,0 +1,420 @@
+"""The lock: what it promises, what it costs, when it stays held."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+import timeit
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import combinations, pairwise, permutations
+from typing import Generic, NamedTuple, TypeVar
+
+from multithreading.lab.recorder import Recorder, Span
+
+T = TypeVar("T")
+
+#: How long any wait of this module may last before it is a failure.
+LIMIT = 30.0
+
+#: Seconds that each thread of the example sleeps before a line.
+DELAYS = {"Thread-1": 0.02, "Thread-2": 0.04}
+
+
+# --- What a lock answers ---
+
+
+def answer(call: Callable[[], object]) -> str:
+    """Return what ``call`` returns, or the name of what it raises."""
+    try:
+        return repr(call())
+    except (RuntimeError, ValueError) as error:
+        return type(error).__name__
+
+
+def release_elsewhere(lock: threading.Lock | threading.RLock) -> str:
+    """Acquire here, release in another thread, tell what happened."""
+    lock.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        error = pool.submit(lock.release).exception(LIMIT)
+    return "released" if error is None else type(error).__name__
+
+
+# --- Two threads that print the time ---
+
+
+class Line(NamedTuple):
+    """A printed line: the thread's name, the time of day."""
+
+    thread: str
+    stamp: str
+
+
+#: What the source chapter's output says: who printed when.
+SOURCE_LINES = (
+    *(Line("Thread-1", f"14:41:{s}") for s in range(54, 59)),
+    *(Line("Thread-2", f"14:42:{s:02}") for s in range(0, 10, 2)),
+)
+#: The delays that the source chapter's program passes, in seconds.
+SOURCE_DELAYS = {"Thread-1": 1.0, "Thread-2": 2.0}
+
+
+class Clock:
+    """The time of day in milliseconds, which nobody sets meanwhile."""
+
+    def __init__(self) -> None:
+        self._wall = datetime.now().astimezone()
+        self._start = time.perf_counter()
+
+    def __str__(self) -> str:
+        since = timedelta(seconds=time.perf_counter() - self._start)
+        now = (self._wall + since).time()
+        return now.isoformat(timespec="milliseconds")
+
+
+class Board:
+    """What the threads share: a lock, a clock, and what they print."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.clock = Clock()
+        self.recorder = Recorder()
+        self.lines: list[Line] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock; record the wait for it, and the holding."""
+        with self.recorder.span("waiting for the lock"):
+            self.lock.acquire()
+        try:
+            with self.recorder.span("holding the lock"):
+                yield
+        finally:
+            self.lock.release()
+
+    def print_time(self) -> None:
+        """Print the time, under the name of the thread that asks."""
+        name = threading.current_thread().name
+        line = Line(name, str(self.clock))
+        print(f"{line.thread}: {line.stamp}")
+        self.lines.append(line)
+
+
+def report_alone(board: Board, delay: float, count: int) -> None:
+    """Print the time ``count`` times; hold the lock all the while."""
+    with board.held():
+        for _ in range(count):
+            time.sleep(delay)
+            board.print_time()
+
+
+def report_together(board: Board, delay: float, count: int) -> None:
+    """Print the time ``count`` times; hold the lock to print."""
+    for _ in range(count):
+        with board.recorder.span("asleep, without it"):
+            time.sleep(delay)
+        with board.held():
+            board.print_time()
+
+
+def run_both(
+    report: Callable[[Board, float, int], None],
+    delays: Mapping[str, float] = DELAYS,
+    count: int = 5,
+) -> Board:
+    """Run a thread for each delay; return the board they shared."""
+    board = Board()
+    threads = [
+        threading.Thread(
+            target=report, name=name, args=(board, delay, count)
+        )
+        for name, delay in delays.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return board
+
+
+# --- What the lines and the spans prove ---
+
+
+def gaps(lines: Sequence[Line]) -> list[float]:
+    """Return the seconds from each line to the next, as stamped."""
+    times = [
+        datetime.fromisoformat(f"2018-04-19 {s}") for _, s in lines
+    ]
+    day = timedelta(days=1)
+    return [((b - a) % day).total_seconds() for a, b in pairwise(times)]
+
+
+def is_serial(
+    lines: Sequence[Line],
+    delays: Mapping[str, float],
+    slack: float = 0.0,
+) -> bool:
+    """Tell whether a whole delay lies before every line but one.
+
+    The delay is that of the thread that printed the line. Threads
+    that sleep side by side print some line sooner than that.
+    """
+    return all(
+        gap >= delays[line.thread] - slack
+        for gap, line in zip(gaps(lines), lines[1:], strict=True)
+    )
+
+
+def one_after_the_other(
+    lines: Sequence[Line], delays: Mapping[str, float]
+) -> float:
+    """Return the seconds from first to last line if none overlap."""
+    return sum(delays[line.thread] for line in lines[1:])
+
+
+def side_by_side(
+    lines: Sequence[Line], delays: Mapping[str, float]
+) -> float:
+    """Return the seconds from first to last line if all overlap."""
+    count = Counter(line.thread for line in lines)
+    last = max(count[name] * delay for name, delay in delays.items())
+    return last - min(delays.values())
+
+
+def elapsed(spans: Sequence[Span]) -> float:
+    """Return the seconds from the first start to the last end."""
+    return max(s.end for s in spans) - min(s.start for s in spans)
+
+
+def shared(spans: Sequence[Span], state: str) -> float:
+    """Return for how many seconds two lanes were both in ``state``."""
+    chosen = [span for span in spans if span.state == state]
+    return sum(
+        max(0.0, min(a.end, b.end) - max(a.start, b.start))
+        for a, b in combinations(chosen, 2)
+        if a.lane != b.lane
+    )
+
+
+# --- Two threads that meet between two steps ---
+
+
+class Meeting:
+    """A place where two threads wait for each other, not for ever.
+
+    ``kept`` counts how often both came. A thread that waited
+    ``patience`` seconds in vain goes on, and nobody waits again.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.kept = 0
+        self._patience = patience
+        self._barrier = threading.Barrier(2, action=self._count)
+
+    def _count(self) -> None:
+        self.kept += 1
+
+    def __call__(self) -> None:
+        """Wait for the other thread; give up when patience ends."""
+        try:
+            self._barrier.wait(self._patience)
+        except threading.BrokenBarrierError:
+            return
+
+
+def in_threads(*works: Callable[[], T]) -> list[T]:
+    """Run the callables in as many threads; return their results."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        futures = [pool.submit(work) for work in works]
+        return [future.result(LIMIT) for future in futures]
+
+
+class Pieces(io.TextIOBase):
+    """A text stream that calls ``between`` after every piece."""
+
+    def __init__(self, between: Callable[[], None]) -> None:
+        self.pieces: list[str] = []
+        self._between = between
+
+    def write(self, text: str, /) -> int:
+        """Keep the piece, then let something else happen."""
+        self.pieces.append(text)
+        self._between()
+        return len(text)
+
+
+def tick_twice(
+    guard: AbstractContextManager[object], meeting: Meeting
+) -> str:
+    """Print a line in each of two threads; return all that came."""
+    stream = Pieces(between=meeting)
+
+    def tick() -> None:
+        with guard:
+            print("tick", file=stream)
+
+    in_threads(tick, tick)
+    return "".join(stream.pieces)
+
+
+@dataclass
+class Tally:
+    """A count that threads share, and the lock that guards it."""
+
+    count: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def add_one(tally: Tally, between: Callable[[], None]) -> None:
+    """Add one to the tally; broken: reads, then writes."""
+    seen = tally.count
+    between()
+    tally.count = seen + 1
+
+
+def add_one_locked(tally: Tally, between: Callable[[], None]) -> None:
+    """Add one to the tally; the lock covers the read and the write."""
+    with tally.lock:
+        seen = tally.count
+        between()
+        tally.count = seen + 1
+
+
+# --- Every schedule of the two ---
+
+
+class MustWaitError(Exception):
+    """The step needs a lock that another thread holds."""
+
+
+def steps(tally: Tally) -> Iterator[str]:
+    """Add one to the tally, pausing after each of the two steps."""
+    seen = tally.count
+    yield f"reads {seen}"
+    tally.count = seen + 1
+    yield f"writes {seen + 1}"
+
+
+def locked_steps(tally: Tally) -> Iterator[str]:
+    """Add one to the tally under its lock, in the same two steps."""
+    if not tally.lock.acquire(blocking=False):
+        raise MustWaitError
+    seen = tally.count
+    yield f"reads {seen}"
+    tally.count = seen + 1
+    tally.lock.release()
+    yield f"writes {seen + 1}"
+
+
+def follow(
+    schedule: str, body: Callable[[Tally], Iterator[str]]
+) -> tuple[list[str], int] | None:
+    """Run one body for each letter, a step whenever it is named.
+
+    Return the steps and the count; None where a step must wait.
+    """
+    tally = Tally()
+    bodies = {name: body(tally) for name in sorted(set(schedule))}
+    try:
+        done = [f"{name} {next(bodies[name])}" for name in schedule]
+    except MustWaitError:
+        return None
+    return done, tally.count
+
+
+def schedules(letters: str = "AABB") -> list[str]:
+    """Return every order of the letters, each order once."""
+    return sorted({"".join(order) for order in permutations(letters)})
+
+
+# --- Failing while holding ---
+
+
+def hold_bare(lock: threading.Lock, work: Callable[[], None]) -> None:
+    """Work under the lock; broken: a failure leaves it held."""
+    lock.acquire()
+    work()
+    lock.release()
+
+
+def hold_finally(
+    lock: threading.Lock, work: Callable[[], None]
+) -> None:
+    """Work under the lock; release it however the work ends."""
+    lock.acquire()
+    try:
+        work()
+    finally:
+        lock.release()
+
+
+def hold_with(lock: threading.Lock, work: Callable[[], None]) -> None:
+    """Work under the lock; release it however the work ends."""
+    with lock:
+        work()
+
+
+def next_gets_in(
+    hold: Callable[[threading.Lock, Callable[[], None]], None],
+) -> bool:
+    """Fail under a lock in one thread; tell if another can have it."""
+    lock = threading.Lock()
+
+    def fail() -> None:
+        raise OSError("no space left on device")
+
+    with ThreadPoolExecutor(1) as pool:
+        error = pool.submit(hold, lock, fail).exception(LIMIT)
+    assert isinstance(error, OSError), error
+    return lock.acquire(timeout=0.05)
+
+
+# --- The cost ---
+
+
+def seconds_to_lock(number: int = 20_000) -> float:
+    """Return the seconds of a ``with lock`` that nobody contends."""
+    runs = timeit.repeat(
+        "with lock: pass",
+        globals={"lock": threading.Lock()},
+        number=number,
+        repeat=5,
+    )
+    return min(runs) / number
+
+
+# --- Solutions ---
+
+
+def attempt(
+    lock: threading.Lock, work: Callable[[], None], patience: float
+) -> bool:
+    """Work under the lock if it comes in time; tell whether it did."""
+    if not lock.acquire(timeout=patience):
+        return False
+    try:
+        work()
+    finally:
+        lock.release()
+    return True
+
+
+class Once(Generic[T]):
+    """A value made on first use, by one thread, for all of them."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._lock = threading.Lock()
+
+    def get(self) -> T:
+        """Return the value; make it first if there is none yet."""
+        with self._lock:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]

@@ -1,0 +1,308 @@
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from multiprocessing import get_context
+
+import pytest
+from multithreading.lab.recorder import Span
+from multithreading.multitasking import scheduling
+from multithreading.multitasking.scheduling import (
+    build,
+    describe,
+    first_result,
+    gil_enabled,
+    greedy,
+    in_tasks,
+    last,
+    naps,
+    polite,
+    round_robin,
+    run_laps,
+    spin,
+    steps,
+    together,
+    turns,
+    usable_cores,
+    watch,
+    weighted,
+)
+
+
+def test_a_thread_that_offers_no_turn_is_interrupted() -> None:
+    started, stop = threading.Event(), threading.Event()
+    spinner = threading.Thread(target=spin, args=(started, stop))
+    spinner.start()
+    assert started.wait(timeout=30)
+    assert spinner.is_alive(), "it goes round until told to stop"
+    stop.set()
+    spinner.join(timeout=30)
+    assert not spinner.is_alive()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_interpreter_is_asked_for_its_gil(
+    monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    monkeypatch.setattr(
+        sys, "_is_gil_enabled", lambda: enabled, raising=False
+    )
+    assert gil_enabled() is enabled
+    assert build().endswith(
+        "with a GIL" if enabled else "without a GIL"
+    )
+
+
+def test_an_interpreter_that_cannot_be_asked_has_a_gil(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
+    assert gil_enabled() is True
+
+
+def test_build_names_the_version() -> None:
+    assert ".".join(map(str, sys.version_info[:3])) in build()
+
+
+def test_cores_are_those_this_process_may_use() -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+    if hasattr(os, "sched_setaffinity"):
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(allowed)})
+        try:
+            assert usable_cores() == 1
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+
+def test_naps_overlap_in_threads_and_not_in_turn() -> None:
+    in_turn, at_once = naps(8, 0.03)
+    assert in_turn >= 0.9 * 8 * 0.03
+    assert 0.9 * 0.03 <= at_once < 0.75 * in_turn
+
+
+def test_laps_begin_after_the_gate_and_are_all_noted() -> None:
+    trace: list[str] = []
+    found: list[list[float]] = []
+    opened: list[float] = []
+
+    class Gate:
+        def wait(self) -> int:
+            trace.append("gate")
+            opened.append(time.perf_counter())
+            return 0
+
+    class Answers:
+        def put(self, obj: list[float]) -> None:
+            trace.append("answer")
+            found.append(obj)
+
+    run_laps(5, Gate(), Answers())
+    assert trace == ["gate", "answer"]
+    [moments] = found
+    assert len(moments) == 6
+    assert moments[0] >= opened[0]
+    assert moments == sorted(set(moments))
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("the wrong kind of worker was started")
+
+
+def test_watch_runs_two_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(get_context("spawn").Process, "start", _refuse)
+    found = watch("thread", laps=3, since=7)
+    assert list(found) == ["thread 1", "thread 2"]
+    assert [len(moments) for moments in found.values()] == [4, 4]
+    first, second = found.values()
+    assert first[0] == 7 <= second[0]
+
+
+def test_watch_runs_two_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", _refuse)
+    found = watch("process", laps=3)
+    assert list(found) == ["process 1", "process 2"]
+    assert [len(moments) for moments in found.values()] == [4, 4]
+
+
+def test_the_last_lap_may_be_the_first_worker_s() -> None:
+    assert last({"a": [0.0, 9.0], "b": [1.0, 4.0]}) == 9
+    assert last({"a": [0.0, 3.0], "b": [1.0, 4.0]}) == 4
+
+
+def test_a_slow_lap_is_a_turn_waited_for() -> None:
+    assert turns("a", [0, 1, 2, 12, 13, 14]) == [
+        Span("a", "computing", 0, 2),
+        Span("a", "waiting for a turn", 2, 12),
+        Span("a", "computing", 12, 14),
+    ]
+
+
+def test_a_lap_a_little_slow_is_no_wait() -> None:
+    slow = scheduling.SLOW
+    assert turns("a", [0, 1, 2, 2 + slow]) == [
+        Span("a", "computing", 0, 2 + slow)
+    ]
+
+
+def _spans(*edges: tuple[str, float, float]) -> list[Span]:
+    return [Span("lane", *edge) for edge in edges]
+
+
+def test_together_counts_only_what_both_computed() -> None:
+    first = _spans(
+        ("computing", 0, 4), ("waiting", 4, 6), ("computing", 6, 10)
+    )
+    second = _spans(
+        ("waiting", 0, 2),
+        ("computing", 2, 5),
+        ("waiting", 5, 7),
+        ("computing", 7, 8),
+    )
+    # Both compute from 2 to 4 and from 7 to 8, and both wait from 5 to
+    # 6; the shorter run takes 8.
+    assert together(first, second) == 3 / 8
+    assert together(second, first) == 3 / 8
+
+
+def test_strict_turns_are_never_together() -> None:
+    first = _spans(("computing", 0, 1), ("waiting", 1, 2))
+    second = _spans(("waiting", 0, 1), ("computing", 1, 2))
+    assert together(first, second) == 0
+
+
+def test_the_description_tells_what_the_lanes_show() -> None:
+    alternate = {
+        "a": _spans(
+            ("computing", 0, 1), ("waiting", 1, 2), ("computing", 2, 3)
+        ),
+        "b": _spans(("waiting", 0, 1), ("computing", 1, 2)),
+    }
+    at_once = {
+        "c": _spans(("computing", 0, 4)),
+        "d": _spans(("computing", 0, 4)),
+    }
+    words = describe({"threads": alternate, "processes": at_once})
+    assert "two threads, in 2 and 1 stretches" in words
+    assert "both computing for 0% of the shorter run" in words
+    assert "two processes, in 1 and 1 stretches" in words
+    assert "both computing for 100% of the shorter run" in words
+
+
+def test_polite_tasks_alternate() -> None:
+    log: list[str] = []
+    round_robin(polite("a", 3, log), polite("b", 2, log))
+    assert log == ["a1", "b1", "a2", "b2", "a3"]
+
+
+def test_a_greedy_task_keeps_the_turn() -> None:
+    log: list[str] = []
+    round_robin(polite("a", 3, log), greedy("b", 2, log))
+    assert log == ["a1", "b1", "b2", "a2", "a3"]
+
+
+def test_tasks_alternate_as_generators_do() -> None:
+    assert asyncio.run(in_tasks()) == ["a1", "b1", "a2", "b2", "a3"]
+
+
+def test_a_task_steps_as_often_as_told() -> None:
+    log: list[str] = []
+    asyncio.run(steps("a", 4, log))
+    assert log == ["a1", "a2", "a3", "a4"]
+
+
+Weighted = Callable[..., None]
+
+
+def check_weighted(answer: Weighted) -> None:
+    log: list[str] = []
+    answer((polite("a", 5, log), 2), (polite("b", 2, log), 1))
+    assert log == ["a1", "a2", "b1", "a3", "a4", "b2", "a5"]
+
+
+def weighted_without_weights(
+    *shares: tuple[Iterator[object], int],
+) -> None:
+    round_robin(*(task for task, _ in shares))
+
+
+def weighted_for_one_round(
+    *shares: tuple[Iterator[object], int],
+) -> None:
+    for task, share in shares:
+        for _ in range(share):
+            next(task, None)
+
+
+def test_exercise_1() -> None:
+    check_weighted(weighted)
+    for wrong in (weighted_without_weights, weighted_for_one_round):
+        with pytest.raises(AssertionError):
+            check_weighted(wrong)
+
+
+First = Callable[..., str]
+
+
+def check_first_result(answer: First) -> None:
+    log: list[str] = []
+
+    def work(name: str, count: int) -> Generator[None, None, str]:
+        try:
+            for step in range(count):
+                log.append(f"{name}{step}")
+                yield
+            return name
+        finally:
+            log.append(f"{name} closed")
+
+    tasks = [work("slow", 9), work("quick", 1)]
+    assert answer(*tasks) == "quick"
+    assert log == [
+        "slow0",
+        "quick0",
+        "slow1",
+        "quick closed",
+        "slow closed",
+    ]
+    assert all(task.gi_frame is None for task in tasks)
+
+
+def first_in_order(*tasks: Generator[object, None, str]) -> str:
+    results: list[str] = []
+
+    def keep(
+        task: Generator[object, None, str],
+    ) -> Iterator[object]:
+        results.append((yield from task))
+
+    round_robin(*map(keep, tasks))
+    return results[0]
+
+
+#: Keeps alive what a wrong answer does not close.
+_open: list[object] = []
+
+
+def first_without_closing(*tasks: Generator[object, None, str]) -> str:
+    _open.extend(tasks)
+    while True:
+        for task in tasks:
+            try:
+                next(task)
+            except StopIteration as finished:
+                return str(finished.value)
+
+
+def test_exercise_2() -> None:
+    check_first_result(first_result)
+    for wrong in (first_in_order, first_without_closing):
+        with pytest.raises(AssertionError):
+            check_first_result(wrong)
+    _open.clear()

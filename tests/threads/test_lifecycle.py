@@ -1,0 +1,300 @@
+"""Tests of the chapter on the life of a thread."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from multithreading.lab.scripts import run_module
+from multithreading.threads import lifecycle
+from multithreading.threads.lifecycle import (
+    STATES,
+    Whereabouts,
+    deaths,
+    exit_status,
+    inherited,
+    join_all,
+    life_picture,
+    observe,
+    rows,
+    said,
+    thread_in,
+    write_report,
+)
+
+MODULE = lifecycle.__name__
+
+
+def test_run_called_directly_stays_in_the_caller() -> None:
+    thread = Whereabouts()
+    thread.run()
+    assert thread.ran_in == threading.get_ident()
+    assert thread.ident is None
+
+
+def test_start_calls_run_in_a_new_thread() -> None:
+    thread = Whereabouts()
+    thread.start()
+    thread.join(timeout=10)
+    assert thread.ran_in == thread.ident != threading.get_ident()
+
+
+def test_thread_in_gives_the_state_it_names() -> None:
+    with thread_in("created") as thread:
+        assert thread.ident is None
+    with thread_in("alive") as thread:
+        assert thread.is_alive()
+    assert not thread.is_alive()
+    with thread_in("finished") as thread:
+        assert thread.ident is not None
+        assert not thread.is_alive()
+
+
+def test_thread_in_ends_what_the_block_started() -> None:
+    with thread_in("created") as thread:
+        thread.start()
+    assert not thread.is_alive()
+
+
+def test_observe_sees_the_whole_life() -> None:
+    seen = {(o.call, o.state): said(o) for o in observe()}
+    yes, no = "accepted", "RuntimeError"
+    expected = {
+        "ident": ("None", "a number", "a number"),
+        "is_alive()": ("False", "True", "False"),
+        "start()": (yes, no, no),
+        "join(timeout=0)": (no, yes, yes),
+        "daemon = True": (yes, no, no),
+    }
+    assert seen == {
+        (call, state): answer
+        for call, answers in expected.items()
+        for state, answer in zip(STATES, answers, strict=True)
+    }
+
+
+def test_rows_have_a_column_for_each_state() -> None:
+    table = rows(observe())
+    assert all(list(row) == ["call", *STATES] for row in table)
+    assert table[1]["alive"] == "True"
+
+
+def test_life_picture_tells_what_was_seen() -> None:
+    seen = observe()
+    picture = life_picture(seen)
+    for one in seen:
+        assert f"{one.call}: {said(one)}" in picture.alt
+    drawn = [text.get_text() for text in picture.figure.axes[0].texts]
+    assert drawn.count("✗ start()") == 2
+    assert drawn.count("✓ start()") == 1
+    assert picture.svg() == life_picture(seen).svg()
+
+
+def test_join_wants_timeout_by_its_name() -> None:
+    with (
+        thread_in("finished") as thread,
+        pytest.raises(TypeError, match="time"),
+    ):
+        thread.join(time=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_daemon_is_inherited(daemon: bool) -> None:
+    assert inherited(daemon) is daemon
+
+
+def test_write_report_writes_both_halves(tmp_path: Path) -> None:
+    begun = threading.Event()
+    path = tmp_path / "report"
+    write_report(path, 0, begun)
+    assert begun.is_set()
+    assert path.read_text("utf-8") == "first half\nsecond half\n"
+
+
+def test_leave_waits_for_an_ordinary_thread(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    run_module(MODULE, str(path), "0.05", "ordinary")
+    assert path.read_text("utf-8") == "first half\nsecond half\n"
+
+
+def test_leave_abandons_a_daemon_thread(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    # A minute is more than run_module waits: it would raise.
+    done = run_module(MODULE, str(path), "60", "daemon")
+    assert done.returncode == 0
+    assert path.read_text("utf-8") == ""
+
+
+def test_die_ends_with_status_0_and_a_traceback() -> None:
+    done = run_module(MODULE, "die", check=False)
+    assert done.returncode == 0
+    assert done.stdout == "the main thread goes on\n"
+    first, *_, last = done.stderr.splitlines()
+    assert first == "Exception in thread divider:"
+    assert last == "ZeroDivisionError: nothing to divide by"
+
+
+def test_die_joins_before_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    joined = []
+    join = threading.Thread.join
+
+    def note(
+        thread: threading.Thread, timeout: float | None = None
+    ) -> None:
+        joined.append(thread.name)
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", note)
+    with lifecycle.deaths():
+        lifecycle.die()
+    assert joined == ["divider"]
+
+
+def test_deaths_collects_and_puts_the_hook_back() -> None:
+    before = threading.excepthook
+    with deaths() as seen:
+        thread = threading.Thread(target=lifecycle.fail, name="divider")
+        thread.start()
+        thread.join(timeout=10)
+    assert seen == [("divider", ZeroDivisionError)]
+    assert threading.excepthook is before
+
+
+# Exercise 1
+
+
+class Patient(threading.Thread):
+    """A thread that notes how long each join was ready to wait."""
+
+    def __init__(
+        self, release: threading.Event, waits: list[float | None]
+    ) -> None:
+        super().__init__(target=release.wait)
+        self.waits = waits
+
+    def join(self, timeout: float | None = None) -> None:
+        self.waits.append(timeout)
+        super().join(timeout)
+
+
+JoinAll = Callable[
+    [Sequence[threading.Thread], float], list[threading.Thread]
+]
+
+
+def check_join_all(answer: JoinAll) -> None:
+    """Refuse an answer that waits too long or asks too little."""
+    release, waits = threading.Event(), []
+    stuck = [Patient(release, waits) for _ in range(3)]
+    short = threading.Thread(target=int)
+    for thread in [*stuck, short]:
+        thread.start()
+    short.join()
+    try:
+        left = answer([*stuck, short], 0.2)
+        assert left == stuck
+        assert len(waits) == 3
+        given = [wait for wait in waits if wait is not None]
+        assert len(given) == 3, "a join without a time-out"
+        assert given[0] > 0
+        # The first wait used up the time that there was for all.
+        assert max(given[1:]) < 0.1
+    finally:
+        release.set()
+        for thread in stuck:
+            threading.Thread.join(thread)
+    assert answer(stuck, 0.2) == []
+
+
+def each_in_full(
+    threads: Sequence[threading.Thread], timeout: float
+) -> list[threading.Thread]:
+    for thread in threads:
+        thread.join(timeout)
+    return [thread for thread in threads if thread.is_alive()]
+
+
+def believes_join(
+    threads: Sequence[threading.Thread], timeout: float
+) -> list[threading.Thread]:
+    deadline = time.monotonic() + timeout
+    left = []
+    for thread in threads:
+        rest = max(0.0, deadline - time.monotonic())
+        if not thread.join(rest):  # type: ignore[func-returns-value]
+            left.append(thread)
+    return left
+
+
+def test_exercise_1() -> None:
+    check_join_all(join_all)
+    for wrong in (each_in_full, believes_join):
+        with pytest.raises(AssertionError):
+            check_join_all(wrong)
+
+
+# Exercise 2
+
+
+ExitStatus = Callable[[Callable[[], object]], int]
+
+
+def check_exit_status(answer: ExitStatus) -> None:
+    """Refuse an answer that misses a death or changes the program."""
+    before = threading.excepthook
+    ran_in: list[int] = []
+    try:
+        assert answer(lambda: ran_in.append(threading.get_ident())) == 0
+        assert ran_in
+        assert ran_in[0] != threading.get_ident()
+        assert answer(lifecycle.fail) == 1
+        assert answer(sys.exit) == 0
+        assert threading.excepthook is before
+    finally:
+        threading.excepthook = before
+
+
+def in_the_caller(work: Callable[[], object]) -> int:
+    try:
+        work()
+    except Exception:
+        return 1
+    except SystemExit:
+        return 0
+    return 0
+
+
+def counts_every_exception(work: Callable[[], object]) -> int:
+    with deaths() as seen:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    return len(seen)
+
+
+def keeps_the_hook(work: Callable[[], object]) -> int:
+    seen: list[object] = []
+    threading.excepthook = lambda args: (
+        None
+        if args.exc_type is SystemExit
+        else seen.append(args.exc_type)
+    )
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return len(seen)
+
+
+def test_exercise_2() -> None:
+    check_exit_status(exit_status)
+    for wrong in (
+        in_the_caller,
+        counts_every_exception,
+        keeps_the_hook,
+    ):
+        with pytest.raises(AssertionError):
+            check_exit_status(wrong)

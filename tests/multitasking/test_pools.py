@@ -120,7 +120,7 @@ def test_an_exception_waits_in_the_result():
 def test_a_dead_worker_breaks_an_executor():
     # One worker: an executor may be late to watch over a second.
     with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
-        lost, more = pool.submit(die, 3), pool.submit(pause, 60)
+        lost, more = pool.submit(die, 3), pool.submit(pause, 1)
         for future in (lost, more):
             with pytest.raises(BrokenProcessPool):
                 future.result(timeout=60)

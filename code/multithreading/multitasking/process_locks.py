@@ -117,7 +117,7 @@ def record(context: Context, count: int = 10) -> list[Span]:
 
 @functools.cache
 def module_lock() -> Lock:
-    """Return the lock of this module, made when first asked for."""
+    """Return the module's lock; broken: one more in each process."""
     return multiprocessing.Lock()
 
 

@@ -9,8 +9,9 @@ CONF = Path(__file__).resolve().parent
 ROOT = CONF.parent
 sys.path.insert(0, str(CONF / "_ext"))
 
-from listing import module_file  # noqa: E402
 from sphinx.errors import ConfigError  # noqa: E402
+
+from listing import module_file  # noqa: E402
 
 try:
     module_file("multithreading")

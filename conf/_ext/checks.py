@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from kernel import FAULTS
 from nbformat import NotebookNode
+
+from kernel import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

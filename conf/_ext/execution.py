@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from checks import problems
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from myst_nb.core.read import read_myst_markdown_notebook
@@ -45,6 +44,8 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+
+from checks import problems
 
 HERE = Path(__file__).resolve().parent
 CODE = HERE.parents[1] / "code"

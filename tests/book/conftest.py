@@ -23,7 +23,12 @@ def build(to: Path, builder: str, *options: str) -> None:
         [
             *(sys.executable, "-m", "sphinx", "--fail-on-warning"),
             *("--quiet", "--no-color", "--conf-dir", "conf"),
-            *("--builder", builder, "--doctree-dir", str(to / "doctrees")),
+            *(
+                "--builder",
+                builder,
+                "--doctree-dir",
+                str(to / "doctrees"),
+            ),
             *(*options, "book", str(to / builder)),
         ],
         cwd=ROOT,

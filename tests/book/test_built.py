@@ -6,6 +6,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from bs4 import BeautifulSoup
+
 from compare import missing_from_pdf
 
 pytestmark = pytest.mark.timeout(900)
@@ -79,7 +80,9 @@ def test_every_glued_value_arrived(book):
     for page in pages(book.html):
         for value in soup(page).select(".pasted-text"):
             assert value.get_text().strip(), page.name
-        assert "system-message" not in page.read_text("utf-8"), page.name
+        assert "system-message" not in page.read_text("utf-8"), (
+            page.name
+        )
 
 
 def _unmeasured(page: Path) -> str:
@@ -92,7 +95,9 @@ def _unmeasured(page: Path) -> str:
 
 def test_a_second_run_gives_the_same_pages(book, rerun):
     first, second = pages(book.html), pages(rerun)
-    assert [page.name for page in first] == [page.name for page in second]
+    assert [page.name for page in first] == [
+        page.name for page in second
+    ]
     differ = [
         one.relative_to(book.html).as_posix()
         for one, two in zip(first, second, strict=True)

@@ -49,7 +49,8 @@ def places() -> dict[str, list[tuple[Path, str]]]:
     for page in sorted(BOOK.rglob("*.md")):
         text = page.read_text("utf-8")
         pattern = re.compile(
-            r"^\(erratum-([\w-]+)\)=\n(?:\([\w-]+\)=\n|\n)*(#+ .+)$", re.M
+            r"^\(erratum-([\w-]+)\)=\n(?:\([\w-]+\)=\n|\n)*(#+ .+)$",
+            re.M,
         )
         for match in pattern.finditer(text):
             level = match[2].split()[0]
@@ -75,7 +76,9 @@ def test_every_place_exists_once_shows_by_running_and_leads_back():
     for label, where in found.items():
         assert len(where) == 1, (label, where)
         page, section = where[0]
-        assert re.search(rf"\{{ref\}}`[^`]*change-{label}>?`", section), (
+        assert re.search(
+            rf"\{{ref\}}`[^`]*change-{label}>?`", section
+        ), (
             f"{page.name}: the section of erratum-{label} does not lead "
             "back to its row"
         )

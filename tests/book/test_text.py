@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from execution import code_cells, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,9 @@ def file_testing(module: str) -> Path:
 def prose(page: Path) -> str:
     """Return the page's text without its code and its other fences."""
     text = page.read_text("utf-8")
-    return re.sub(r"^(`{3,})(?!`).*?^\1\s*$", "", text, flags=re.M | re.S)
+    return re.sub(
+        r"^(`{3,})(?!`).*?^\1\s*$", "", text, flags=re.M | re.S
+    )
 
 
 def test_each_chapter_has_its_module_and_its_test():
@@ -134,7 +137,9 @@ def test_each_cell_asserts_what_its_page_claims(page):
     for cell in code_cells(parse(page.read_text("utf-8"))):
         raises = "raises-exception" in cell.metadata.get("tags", [])
         claims.append(raises or "assert " in cell.source)
-    silent = [n for n, claimed in enumerate(claims, start=1) if not claimed]
+    silent = [
+        n for n, claimed in enumerate(claims, start=1) if not claimed
+    ]
     assert silent == [], f"cells without an assertion: {silent}"
 
 
@@ -151,7 +156,9 @@ def test_each_chapter_has_every_part_of_its_anatomy(chapter):
     ]
     after = text[text.index("## Sources") :]
     assert "{cite:" in after
-    tests = file_testing("multithreading." + name(chapter).replace("/", "."))
+    tests = file_testing(
+        "multithreading." + name(chapter).replace("/", ".")
+    )
     for number in re.findall(r"^\*\*(\d+)\.\*\*", text, re.M):
         assert f"def test_exercise_{number}" in tests.read_text("utf-8")
     assert re.search(r"^\*\*1\.\*\*", text, re.M), "no exercise"
@@ -202,7 +209,8 @@ def test_a_number_with_a_unit_is_given_glued_or_cited(page):
     text = page.read_text("utf-8")
     modules = {module for module, _ in listings(page)}
     code = [cell.source for cell in code_cells(parse(text))] + [
-        inspect.getsource(importlib.import_module(name)) for name in modules
+        inspect.getsource(importlib.import_module(name))
+        for name in modules
     ]
     given = {
         node.value

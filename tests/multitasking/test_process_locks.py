@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.multitasking import process_locks
 from multithreading.multitasking.process_locks import (

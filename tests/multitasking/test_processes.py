@@ -9,6 +9,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.context import SpawnProcess
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.multitasking import processes
 from multithreading.multitasking.processes import (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from multiprocessing import get_context
 
 import pytest
+
 from multithreading.lab.recorder import Span
 from multithreading.multitasking import scheduling
 from multithreading.multitasking.scheduling import (

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+
 from multithreading.threads.implementing import (
     Careful,
     Forgetful,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.threads.inspection import (
     Held,

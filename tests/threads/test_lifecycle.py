@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.threads import lifecycle
 from multithreading.threads.lifecycle import (

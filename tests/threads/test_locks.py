@@ -4,6 +4,7 @@ import threading
 from contextlib import nullcontext
 
 import pytest
+
 from multithreading.lab.recorder import Span
 from multithreading.threads.locks import (
     DELAYS,

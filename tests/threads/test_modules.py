@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.threads.modules import (
     aliases,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.threads import names
 from multithreading.threads.names import (

@@ -1,1 +1,1 @@
-"""Part two: how is multitasking accomplished?"""
+"""Part two: how multitasking is accomplished."""

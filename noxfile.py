@@ -52,7 +52,9 @@ def prepare(session: nox.Session) -> None:
 
 def sphinx(session: nox.Session, builder: str) -> None:
     """Build the book; a warning is an error, in this build and the next."""
-    doctrees = BUILD / "doctrees"
+    # A folder for each builder: the pages of a chapter that the other
+    # builder read anew would not be written again.
+    doctrees = BUILD / "doctrees" / builder
     try:
         session.run(
             *("python", "-m", "sphinx", "--fail-on-warning"),

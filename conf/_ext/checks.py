@@ -59,7 +59,7 @@ def _stderr_problems(cell: NotebookNode) -> Iterator[str]:
         if output.get("name") == "stderr" and output.text.strip():
             first = output.text.strip().splitlines()[0]
             yield (
-                f"wrote to standard error: {first!r}; mend it, or tag "
+                f"wrote to standard error: {first}; mend it, or tag "
                 "the cell writes-stderr"
             )
 

@@ -270,10 +270,10 @@ def run(notebook: NotebookNode, timeout: float) -> list[Fault]:
         fault = None
         try:
             client.execute()
-        except CellExecutionError as error:
+        except CellExecutionError:
             fault = (
-                f"raised {error.ename}: {_first_line(error.evalue)}; "
-                "mend it, or tag the cell raises-exception"
+                f"raised {_last_error(reached[-1][2])}; mend it, or tag "
+                "the cell raises-exception"
             )
         except CellTimeoutError:
             fault = (
@@ -313,8 +313,13 @@ def _merge_streams(cell: NotebookNode) -> None:
     cell.outputs = merged
 
 
-def _first_line(text: str) -> str:
-    return (text.splitlines() or [""])[0]
+def _last_error(cell: NotebookNode) -> str:
+    """Name the exception that the cell shows.
+
+    nbclient's own error knows no name for one raised while displaying.
+    """
+    shown = [o for o in cell.outputs if o.output_type == "error"]
+    return f"{shown[-1].ename}: {shown[-1].evalue}".splitlines()[0]
 
 
 def _end_group(manager: AsyncKernelManager) -> None:

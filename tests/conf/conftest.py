@@ -35,7 +35,9 @@ class Tree:
             shutil.copytree(
                 ROOT / folder,
                 root / folder,
-                ignore=shutil.ignore_patterns("__pycache__"),
+                ignore=shutil.ignore_patterns(
+                    "__pycache__", "threads", "multitasking"
+                ),
             )
         self.book = root / "book"
         self.book.mkdir()

@@ -28,12 +28,12 @@ FAULTS = {
         "worker.start()\n"
         "worker.join(10)",
         "",
-        "wrote to standard error: 'Exception in thread ",
+        "wrote to standard error: Exception in thread ",
     ),
     "warns": (
         "import sys\nprint('careful', file=sys.stderr)",
         "",
-        "wrote to standard error: 'careful'",
+        "wrote to standard error: careful;",
     ),
     "undrawn": (
         "class Broken:\n"
@@ -41,7 +41,15 @@ FAULTS = {
         "        raise ValueError('no figure')\n"
         "Broken()",
         "",
-        "showed a traceback, ValueError, without failing",
+        "raised ValueError: no figure",
+    ),
+    "hushed": (
+        "try:\n"
+        "    1 / 0\n"
+        "except ZeroDivisionError:\n"
+        "    get_ipython().showtraceback()",
+        "",
+        "showed a traceback, ZeroDivisionError, without failing",
     ),
     "wordless": (
         "from IPython.display import SVG, display\n"

@@ -58,7 +58,7 @@ def test_timed_count_says_who_and_when():
     found, span = timed_count(100)
     after = time.perf_counter()
     assert found == 25
-    assert span.state == "below 100"
+    assert span.state == "< 100"
     assert span.lane == "MainProcess"
     assert before <= span.start <= span.end <= after
 

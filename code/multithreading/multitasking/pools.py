@@ -54,7 +54,7 @@ def timed_count(limit: int) -> tuple[int, Span]:
     start = time.perf_counter()
     found = count_primes(limit)
     worker = current_process().name
-    state = f"below {limit}"
+    state = f"< {limit}"
     return found, Span(worker, state, start, time.perf_counter())
 
 

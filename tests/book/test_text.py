@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from execution import code_cells, parse
+from notebooks import code_cells, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"

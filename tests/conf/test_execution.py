@@ -326,7 +326,7 @@ def test_a_build_folder_that_sphinx_cannot_read_is_made_anew(
 
 
 def test_every_import_is_followed_at_any_depth(tmp_path: Path):
-    from execution import modules_used
+    from fingerprint import modules_used
 
     package = tmp_path / "multithreading"
     package.mkdir()

@@ -1,0 +1,113 @@
+"""All that a chapter's outputs depend on, as one key.
+
+The cells, the modules under ``code/`` that they use, directly or not,
+the interpreter, every installed distribution, and the scripts beside
+this one that run the cells.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+
+from notebooks import code_cells
+
+HERE = Path(__file__).resolve().parent
+CODE = HERE.parents[1] / "code"
+PACKAGE = "multithreading"
+
+
+def _named_modules(source: str) -> Iterator[str]:
+    """Yield each dotted name in ``source`` that may be our module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{a.name}" for a in node.names)
+        elif isinstance(node, ast.Constant):
+            # a module may be run by its name, as `python -m` does
+            yield str(node.value)
+
+
+def _files(name: str, code: Path) -> Iterator[Path]:
+    """Yield the files that importing the dotted ``name`` executes."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        return
+    for length in range(1, len(parts) + 1):
+        base = code.joinpath(*parts[:length])
+        for candidate in (
+            base / "__init__.py",
+            base.with_suffix(".py"),
+        ):
+            if candidate.is_file():
+                yield candidate
+
+
+def modules_used(sources: list[str], code: Path = CODE) -> set[Path]:
+    """Return the files under ``code`` that ``sources`` use, at any depth.
+
+    A source that Python cannot parse counts as using them all.
+    """
+    used: set[Path] = set()
+    waiting = list(sources)
+    while waiting:
+        try:
+            names = set(_named_modules(waiting.pop()))
+        except SyntaxError:
+            return set(code.rglob("*.py"))
+        for name in names:
+            for file in set(_files(name, code)) - used:
+                used.add(file)
+                waiting.append(file.read_text("utf-8"))
+    return used
+
+
+@cache
+def _surroundings() -> dict[str, Any]:
+    installed = importlib.metadata.distributions()
+    return {
+        "python": sys.version,
+        "platform": platform.platform(),
+        "installed": sorted(
+            f"{d.name}=={d.version}" for d in installed
+        ),
+        "machinery": [
+            _digest(HERE / f"{name}.py")
+            for name in ("checks", "kernel", "notebooks", "running")
+        ],
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def key(notebook: NotebookNode) -> str:
+    """Return the digest of all that the notebook's outputs depend on."""
+    cells = [
+        (cell.source, dict(cell.metadata))
+        for cell in code_cells(notebook)
+    ]
+    modules = modules_used([source for source, _ in cells])
+    everything = {
+        "cells": cells,
+        "modules": {
+            path.relative_to(CODE).as_posix(): _digest(path)
+            for path in sorted(modules)
+        },
+        **_surroundings(),
+    }
+    text = json.dumps(everything, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

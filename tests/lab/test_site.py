@@ -8,6 +8,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
+
 from multithreading.lab.site import open_site, refusing
 
 ADDRESSES = ("http://a.example", "https://a.example/b/", "http://c/<d>")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
+
 from multithreading.lab.scripts import run_module
 from multithreading.lab.site import open_site, refusing
 from multithreading.multitasking import pages

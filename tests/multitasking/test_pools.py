@@ -12,6 +12,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
+
 from multithreading.lab.scripts import run_module
 from multithreading.multitasking import pools
 from multithreading.multitasking.pools import (

@@ -181,7 +181,8 @@ def build(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
-            *(sys.executable, "-m", "sphinx", "-b", builder, *options),
+            *(sys.executable, "-m", "sphinx", "--no-color"),
+            *("-b", builder, *options),
             *("-q", "-c", str(ROOT / "conf"), "-D"),
             f"book_outputs={folder / 'outputs'}",
             *("-d", str(folder / "doctrees"), str(folder / "book")),

@@ -1,0 +1,34 @@
+"""Figures take the page's colours, and keep to themselves."""
+
+from page import themed
+
+SVG = """<?xml version="1.0"?>
+<!DOCTYPE svg>
+<svg width="10pt" viewBox="0 0 1 1" xmlns="http://www.w3.org/2000/svg">
+<metadata>who, and when</metadata>
+<defs><path id="a" d="M0 0"/></defs>
+<use href="#a" style="stroke: #000000; fill: #0072b2"/>
+<rect clip-path="url(#a)" fill="black"/>
+</svg>"""
+
+
+def test_black_follows_the_page_and_colours_stay() -> None:
+    page = themed(SVG, "one", "words")
+    assert "#000000" not in page
+    assert "black" not in page
+    assert page.count("currentColor") == 3
+    assert "fill: #0072b2" in page
+
+
+def test_identifiers_of_two_figures_do_not_meet() -> None:
+    page = themed(SVG, "one", "words")
+    assert 'id="one-a"' in page
+    assert 'href="#one-a"' in page
+    assert "url(#one-a)" in page
+
+
+def test_only_the_element_is_left_with_its_words() -> None:
+    page = themed(SVG, "one", 'a "quoted" word')
+    assert page.startswith('<svg role="img" ')
+    assert "metadata" not in page
+    assert 'aria-label="a &quot;quoted&quot; word"' in page

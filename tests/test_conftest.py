@@ -13,22 +13,22 @@ FAULTS = {
     "thread": (
         "worker = threading.Thread(target=time.sleep, args=(1,))\n"
         "    worker.start()",
-        "left behind, join or close it: thread Thread-",
+        "left the thread 'Thread-",
     ),
     "process": (
         "kept.append(subprocess.Popen("
         "[sys.executable, '-c', 'input()'], stdin=subprocess.PIPE))",
-        "left behind, join or close it: process ",
+        "left the process ",
     ),
     "worker": (
         "context = multiprocessing.get_context('spawn')\n"
         "    kept.append(context.Process(target=time.sleep, args=(1,)))\n"
         "    kept[-1].start()",
-        "left behind, join or close it: process ",
+        "left the process ",
     ),
     "socket": (
         "kept.append(socket.create_server(('127.0.0.1', 0)))",
-        "left behind, join or close it: socket ",
+        "left the socket ",
     ),
     "dead_thread": (
         "worker = threading.Thread(target=int, args=('x',))\n"
@@ -49,6 +49,9 @@ def test_each_fault_turns_its_test_red(fault, tmp_path):
     tests = tmp_path / "tests"
     tests.mkdir()
     shutil.copy(ROOT / "tests" / "conftest.py", tests)
+    extensions = tmp_path / "conf" / "_ext"
+    extensions.mkdir(parents=True)
+    shutil.copy(ROOT / "conf" / "_ext" / "leftovers.py", extensions)
     (tests / "test_it.py").write_text(
         "import multiprocessing, socket, subprocess, sys\n"
         "import threading, time, warnings\n\n"

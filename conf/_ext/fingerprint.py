@@ -26,6 +26,9 @@ HERE = Path(__file__).resolve().parent
 CODE = HERE.parents[1] / "code"
 PACKAGE = "multithreading"
 
+#: The scripts that run the cells and judge their outputs.
+_MACHINERY = ("checks", "kernel", "leftovers", "notebooks", "running")
+
 
 def _named_modules(source: str) -> Iterator[str]:
     """Yield each dotted name in ``source`` that may be our module."""
@@ -84,8 +87,7 @@ def _surroundings() -> dict[str, Any]:
             f"{d.name}=={d.version}" for d in installed
         ),
         "machinery": [
-            _digest(HERE / f"{name}.py")
-            for name in ("checks", "kernel", "notebooks", "running")
+            _digest(HERE / f"{name}.py") for name in _MACHINERY
         ],
     }
 

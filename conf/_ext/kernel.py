@@ -7,54 +7,14 @@ process or socket that the cell started and did not end.
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
 import traceback
 from typing import Any
 
+from leftovers import Alive, alive, left_since
+
 FAULTS = "application/vnd.book.faults+json"
-
-#: Processes that the standard library keeps for a whole program.
-_KEPT = (
-    "multiprocessing.resource_tracker",
-    "multiprocessing.forkserver",
-)
-
-
-def _threads() -> set[threading.Thread]:
-    # A kernel starts threads of its own when it first needs them: a
-    # large output makes its messaging library start a collector.
-    return {
-        thread
-        for thread in threading.enumerate()
-        if not type(thread).__module__.startswith(("ipykernel", "zmq"))
-    }
-
-
-def _processes() -> set[int]:
-    import psutil
-
-    # Workers of a fork server are not this process's children, but
-    # multiprocessing knows them; asking also reaps those that ended.
-    found = {child.pid for child in multiprocessing.active_children()}
-    for child in psutil.Process().children(recursive=True):
-        try:
-            command = " ".join(child.cmdline())
-        except psutil.NoSuchProcess:
-            continue
-        if not any(name in command for name in _KEPT):
-            found.add(child.pid)
-    return found
-
-
-def _sockets() -> set[tuple[int, Any]]:
-    import psutil
-
-    return {
-        (connection.fd, connection.laddr)
-        for connection in psutil.Process().net_connections("inet")
-    }
 
 
 class Watch:
@@ -62,33 +22,18 @@ class Watch:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._known: tuple[set[Any], set[Any], set[Any]] | None = None
-        shell.events.register("pre_run_cell", self._before)
-        shell.events.register("post_run_cell", self._after)
+        self._before: Alive | None = None
+        shell.events.register("pre_run_cell", self._note)
+        shell.events.register("post_run_cell", self._compare)
 
-    def _before(self, _info: object) -> None:
-        if self._known is None:
-            self._known = (_threads(), _processes(), _sockets())
+    def _note(self, _info: object) -> None:
+        if self._before is None:
+            self._before = alive()
 
-    def _after(self, _result: object) -> None:
-        assert self._known is not None
-        threads, processes, sockets = self._known
-        faults = [
-            *(
-                f"left the thread {thread.name!r} running; join it"
-                for thread in _threads() - threads
-            ),
-            *(
-                f"left the process {pid} running; join it"
-                for pid in _processes() - processes
-            ),
-            *(
-                f"left the socket {address} open; close it"
-                for _, address in _sockets() - sockets
-            ),
-        ]
-        if faults:
-            self._shell.display_pub.publish({FAULTS: sorted(faults)})
+    def _compare(self, _result: object) -> None:
+        assert self._before is not None
+        if faults := left_since(self._before):
+            self._shell.display_pub.publish({FAULTS: faults})
 
 
 def _order_streams() -> None:

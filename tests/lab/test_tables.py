@@ -29,5 +29,5 @@ def test_a_table_needs_a_row() -> None:
 
 
 def test_rows_must_agree_on_their_columns() -> None:
-    with pytest.raises(ValueError, match=r"\['nmae'\]"):
-        Table([{"name": 1}, {"nmae": 2}])
+    with pytest.raises(ValueError, match=r"\['label'\]"):
+        Table([{"name": 1}, {"label": 2}])

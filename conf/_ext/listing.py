@@ -134,7 +134,7 @@ def source_pages(
                 _page(path),
                 {
                     "title": name,
-                    "body": f"<h1><code>{escape(name)}</code></h1>{body}",
+                    "body": f'<h1 class="source-path">{escape(name)}</h1>{body}',
                 },
                 "page.html",
             )

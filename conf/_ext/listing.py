@@ -132,10 +132,7 @@ def source_pages(
             )
             yield (
                 _page(path),
-                {
-                    "title": name,
-                    "body": f'<h1 class="source-path">{escape(name)}</h1>{body}',
-                },
+                {"title": name, "body": heading + code},
                 "page.html",
             )
 

@@ -62,6 +62,22 @@ def test_each_state_has_its_colour() -> None:
     assert len(set(colours.values())) == 2
 
 
+def test_two_pictures_can_agree_on_their_colours() -> None:
+    states = ["lost", "asleep"]
+    (whole,) = lanes(SPANS, alt="All.", states=states).figure.axes
+    (part,) = lanes(SPANS[:1], alt="One.", states=states).figure.axes
+
+    def colours(axes):
+        return {
+            bars.get_label(): bars.patches[0].get_facecolor()
+            for bars in axes.containers
+        }
+
+    assert set(colours(whole)) == {"asleep", "awake"}
+    assert set(colours(part)) == {"asleep"}
+    assert colours(whole)["asleep"] == colours(part)["asleep"]
+
+
 def test_lanes_refuse_nothing_and_too_much() -> None:
     with pytest.raises(ValueError, match="no span"):
         lanes([], alt="Nothing.")

@@ -81,13 +81,18 @@ def new_axes(
 
 
 def lanes(
-    spans: Sequence[Span], *, alt: str, unit: str = "s"
+    spans: Sequence[Span],
+    *,
+    alt: str,
+    unit: str = "s",
+    states: Sequence[str] = (),
 ) -> Picture:
     """Draw one lane for each thread or process, time running to the right.
 
-    Lanes stand in the order of their first span, states are coloured in
-    the order of theirs, and time counts from the earliest start, in
-    seconds or, with ``unit="ms"``, in milliseconds.
+    Lanes stand in the order of their first span, and so do the colours
+    of the states; two pictures to be compared name the same ``states``,
+    which then have the same colours in both. Time counts from the
+    earliest start, in seconds or, with ``unit="ms"``, in milliseconds.
 
     Raises ValueError where there is nothing to draw or more states than
     colours.
@@ -98,15 +103,18 @@ def lanes(
     origin = min(span.start for span in spans)
     in_order = sorted(spans, key=lambda span: span.start)
     names = list(dict.fromkeys(span.lane for span in in_order))
-    states = list(dict.fromkeys(span.state for span in in_order))
-    if len(states) > len(PALETTE):
+    found = dict.fromkeys(span.state for span in in_order)
+    order = list(dict.fromkeys([*states, *found]))
+    if len(order) > len(PALETTE):
         raise ValueError(
-            f"{len(states)} states, {len(PALETTE)} colours: "
+            f"{len(order)} states, {len(PALETTE)} colours: "
             "draw fewer states"
         )
     figure, axes = new_axes(height=0.9 + 0.38 * len(names))
     with mpl.rc_context(_STYLE):
-        for colour, state in zip(PALETTE, states, strict=False):
+        for colour, state in zip(PALETTE, order, strict=False):
+            if state not in found:
+                continue
             chosen = [span for span in in_order if span.state == state]
             axes.barh(
                 [names.index(span.lane) for span in chosen],
@@ -121,6 +129,6 @@ def lanes(
         axes.set_xlabel(f"time in {unit}")
         axes.grid(axis="x", alpha=0.3)
         axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=len(states)
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=len(found)
         )
     return Picture(figure, alt)

@@ -25,6 +25,13 @@ LIMIT = 30.0
 #: Seconds that each thread of the example sleeps before a line.
 DELAYS = {"Thread-1": 0.02, "Thread-2": 0.04}
 
+#: What a thread of the example can be doing, for pictures of it.
+STATES = (
+    "waiting for the lock",
+    "holding the lock",
+    "asleep, without it",
+)
+
 
 # --- What a lock answers ---
 

@@ -127,7 +127,8 @@ def source_pages(
             if not text.strip():
                 continue
             name = path.relative_to(ROOT).as_posix()
-            body = bridge.highlight_block(
+            heading = f'<h1 class="source-path">{escape(name)}</h1>'
+            code = bridge.highlight_block(
                 text, "python", linenos="inline"
             )
             yield (

@@ -31,7 +31,6 @@ extensions = [
     "page",
     "pdf",
 ]
-templates_path = ["_templates"]
 nitpicky = True
 numfig = True
 numfig_format = {"code-block": "Listing %s"}
@@ -43,7 +42,6 @@ myst_heading_anchors = 3
 nb_custom_formats = {".md": ["execution.read_notebook", {}, False]}
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"
-nb_number_source_lines = False
 nb_mime_priority_overrides = [
     ("typst", "image/svg+xml", 10),
     ("typst", "text/markdown", 20),
@@ -62,7 +60,6 @@ html_css_files = ["book.css"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False
-html_last_updated_fmt = None
 html_theme_options = {
     "navbar_persistent": [],  # else a second search box, in an empty bar
     "navigation_with_keys": True,

@@ -17,13 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from myst_nb.core.read import MystMetadataParsingError
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 from fingerprint import key
-from notebooks import Fault, code_cells, parse, unparsed_cells
+from notebooks import (
+    Fault,
+    code_cells,
+    parse,
+    unparsed_cells,
+    unreadable_cell,
+)
 from running import run
 
 logger = logging.getLogger(__name__)
@@ -111,7 +118,11 @@ def _prepare(
     faults: list[tuple[str, Fault]] = []
     for docname in docnames:
         path = Path(env.doc2path(docname))
-        notebook = _parse_document(env, docname)
+        try:
+            notebook = _parse_document(env, docname)
+        except MystMetadataParsingError as error:
+            faults.append((docname, unreadable_cell(error)))
+            continue
         lost = unparsed_cells(path.read_text("utf-8"), notebook)
         if lost:
             faults += [(docname, fault) for fault in lost]

@@ -62,3 +62,13 @@ def unparsed_cells(text: str, notebook: NotebookNode) -> list[Fault]:
         for number in opened
         if number not in read
     ]
+
+
+def unreadable_cell(error: Exception) -> Fault:
+    """Say which cell's head MyST-NB could not read, in one line."""
+    text = " ".join(str(error).split())
+    line = re.search(r"at line (\d+)", text)
+    return (
+        int(line[1]) if line else 1,
+        f"{text}; mend the lines that begin with a colon",
+    )

@@ -151,6 +151,19 @@ def test_a_cell_that_would_not_run_is_refused(tree, cell):
         )
 
 
+def test_a_cell_whose_head_cannot_be_read_is_told_in_one_line(
+    tree, cell
+):
+    tree.chapters(one=cell("print(1)", "measured, [oops"))
+    built = tree.build()
+    assert built.status == 2
+    (line,) = built.err.splitlines()
+    assert re.search(
+        r"one\.md:8: ERROR: Code cell .* could not be", line
+    )
+    assert line.endswith("mend the lines that begin with a colon")
+
+
 def test_tags_allow_what_a_chapter_means_to_show(tree, cell):
     tree.chapters(
         one=cell("1 / 0", "raises-exception")

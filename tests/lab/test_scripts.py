@@ -20,9 +20,11 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_module_runs_on_this_interpreter(script) -> None:
-    name = script("import sys; print(sys.executable, __name__, 'ü')")
+    name = script(
+        "import sys\nprint(sys.executable, __name__, 'ü', sep='\\n')"
+    )
     done = run_module(name)
-    assert done.stdout.split() == [sys.executable, "__main__", "ü"]
+    assert done.stdout.splitlines() == [sys.executable, "__main__", "ü"]
 
 
 def test_arguments_options_and_environment_arrive(script) -> None:

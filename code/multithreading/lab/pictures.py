@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -52,7 +53,7 @@ class Picture:
         """Return the figure as an SVG document without a date."""
         FigureCanvasSVG(self.figure)
         buffer = io.StringIO()
-        with mpl.rc_context(_STYLE):
+        with styled():
             self.figure.savefig(
                 buffer,
                 format="svg",
@@ -71,11 +72,16 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
+def styled() -> AbstractContextManager[object]:
+    """Return the context in which figures of the book are drawn."""
+    return mpl.rc_context(_STYLE)
+
+
 def new_axes(
     width: float = 7.0, height: float = 3.0
 ) -> tuple[Figure, Axes]:
     """Return an empty figure, ``width`` by ``height`` inches, and its axes."""
-    with mpl.rc_context(_STYLE):
+    with styled():
         figure = Figure(figsize=(width, height))
         return figure, figure.add_subplot()
 
@@ -111,7 +117,7 @@ def lanes(
             "draw fewer states"
         )
     figure, axes = new_axes(height=0.9 + 0.38 * len(names))
-    with mpl.rc_context(_STYLE):
+    with styled():
         for colour, state in zip(PALETTE, order, strict=False):
             if state not in found:
                 continue

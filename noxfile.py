@@ -5,6 +5,8 @@ Runs under any Python that nox supports; the book itself needs 3.11.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,8 +26,11 @@ HTML = BUILD / "html" / "index.html"
 PDF = BUILD / "pdf" / "multithreading-in-python.pdf"
 
 
-def prepare(session: nox.Session) -> None:
-    """Install the locked packages, then the book's own from ``code/``."""
+def prepare(session: nox.Session, *more: str) -> None:
+    """Install the locked packages, then the book's own from ``code/``.
+
+    ``more`` are the locks of further packages.
+    """
     asked = session.python if isinstance(session.python, str) else None
     if asked is None and sys.version_info < OLDEST:
         session.error(
@@ -33,8 +38,10 @@ def prepare(session: nox.Session) -> None:
             f"{sys.version.split()[0]}; name a newer one: "
             f"nox -s {session.name} --force-python 3.13"
         )
+    locks = ["requirements.lock", *more]
     try:
-        session.install("-r", "requirements.lock", silent=True)
+        for file in locks:
+            session.install("-r", file, silent=True)
         session.install(
             "--no-deps",
             "--no-build-isolation",
@@ -44,7 +51,7 @@ def prepare(session: nox.Session) -> None:
         )
     except CommandFailed:
         session.error(
-            "the packages of requirements.lock could not be installed; "
+            f"the packages of {' and '.join(locks)} could not be installed; "
             "the lines above say why. The first run of a session needs "
             "the network; later runs do not."
         )
@@ -94,6 +101,25 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Check the pages in headless Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    if not (
+        os.environ.get("CHROMIUM") or any(map(shutil.which, names))
+    ):
+        session.error(
+            "no Chromium is found: apt-get install chromium on Debian; "
+            "elsewhere install Chromium or Chrome, and set CHROMIUM to "
+            "the path of its program"
+        )
+    prepare(session, "requirements-browser.lock")
+    session.run(
+        *("python", "-m", "pytest", "tests/browser", *session.posargs),
+        env={"BOOK_BROWSER": "required"},
+    )
+
+
 @nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
     """Run the tests on each supported Python; skip those not installed."""
@@ -120,13 +146,21 @@ def python(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Renew requirements.lock: the newest versions that fit together."""
+    """Renew the locks: the newest versions that fit together."""
     session.install("uv")
+    compiling = (
+        *("uv", "pip", "compile", "--quiet", "--universal"),
+        *("--python-version", "3.11", "--upgrade", "--generate-hashes"),
+        *("--no-annotate", "--custom-compile-command", "nox -s lock"),
+    )
     session.run(
-        *("uv", "pip", "compile", "pyproject.toml", "--universal"),
-        *("--group", "book", "--group", "test", "--group", "lint"),
-        *("--group", "build", "--python-version", "3.11", "--upgrade"),
-        *("--generate-hashes", "--no-annotate", "--quiet"),
-        *("--custom-compile-command", "nox -s lock"),
+        *compiling,
+        *("pyproject.toml", "--group", "book", "--group", "test"),
+        *("--group", "lint", "--group", "build"),
         *("--output-file", "requirements.lock"),
+    )
+    session.run(
+        *compiling,
+        *("--group", "browser", "--constraints", "requirements.lock"),
+        *("--output-file", "requirements-browser.lock"),
     )

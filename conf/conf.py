@@ -30,6 +30,7 @@ extensions = [
     "listing",
     "page",
     "pdf",
+    "scheduler",
 ]
 nitpicky = True
 numfig = True
@@ -46,6 +47,8 @@ nb_mime_priority_overrides = [
     ("typst", "image/svg+xml", 10),
     ("typst", "text/markdown", 20),
     ("typst", "text/plain", 30),
+    # HTML may need a script; the reader of an EPUB may run none.
+    ("epub", "text/markdown", 25),
 ]
 book_outputs = str(ROOT / "build" / "outputs")
 

@@ -136,7 +136,8 @@ def test_each_cell_asserts_what_its_page_claims(page):
     claims = []
     for cell in code_cells(parse(page.read_text("utf-8"))):
         raises = "raises-exception" in cell.metadata.get("tags", [])
-        claims.append(raises or "assert " in cell.source)
+        claimed = "assert " in cell.source or ".expect(" in cell.source
+        claims.append(raises or claimed)
     silent = [
         n for n, claimed in enumerate(claims, start=1) if not claimed
     ]

@@ -8,26 +8,21 @@ from multiprocessing import get_context
 
 import pytest
 
-from multithreading.lab.recorder import Span
-from multithreading.multitasking import scheduling
+from multithreading.lab.timeline import record
 from multithreading.multitasking.scheduling import (
     build,
-    describe,
+    compute,
+    count_down,
     first_result,
     gil_enabled,
     greedy,
     in_tasks,
-    last,
     naps,
     polite,
     round_robin,
-    run_laps,
     spin,
     steps,
-    together,
-    turns,
     usable_cores,
-    watch,
     weighted,
 )
 
@@ -84,116 +79,48 @@ def test_naps_overlap_in_threads_and_not_in_turn() -> None:
     assert 0.9 * 0.03 <= at_once < 0.75 * in_turn
 
 
-def test_laps_begin_after_the_gate_and_are_all_noted() -> None:
+def test_the_count_begins_after_the_gate() -> None:
     trace: list[str] = []
-    found: list[list[float]] = []
-    opened: list[float] = []
 
     class Gate:
         def wait(self) -> int:
             trace.append("gate")
-            opened.append(time.perf_counter())
             return 0
 
-    class Answers:
-        def put(self, obj: list[float]) -> None:
-            trace.append("answer")
-            found.append(obj)
+    class Passes(int):
+        def __sub__(self, other: int) -> "Passes":
+            trace.append("pass")
+            return Passes(int(self) - other)
 
-    run_laps(5, Gate(), Answers())
-    assert trace == ["gate", "answer"]
-    [moments] = found
-    assert len(moments) == 6
-    assert moments[0] >= opened[0]
-    assert moments == sorted(set(moments))
+    count_down(Passes(3), Gate())
+    assert trace == ["gate", "pass", "pass", "pass"]
 
 
 def _refuse(*_: object) -> None:
     raise AssertionError("the wrong kind of worker was started")
 
 
-def test_watch_runs_two_threads(
+def test_compute_runs_two_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(get_context("spawn").Process, "start", _refuse)
-    found = watch("thread", laps=3, since=7)
-    assert list(found) == ["thread 1", "thread 2"]
-    assert [len(moments) for moments in found.values()] == [4, 4]
-    first, second = found.values()
-    assert first[0] == 7 <= second[0]
+    before = time.perf_counter()
+    with record() as timeline:
+        begun, ended = compute("thread", passes=300_000)
+    assert timeline.lanes == ["thread 1", "thread 2"]
+    assert before < begun < ended < time.perf_counter()
+    part = timeline.between(begun, ended)
+    assert part.elapsed() <= ended - begun
 
 
-def test_watch_runs_two_processes(
+def test_compute_runs_two_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(threading.Thread, "start", _refuse)
-    found = watch("process", laps=3)
-    assert list(found) == ["process 1", "process 2"]
-    assert [len(moments) for moments in found.values()] == [4, 4]
-
-
-def test_the_last_lap_may_be_the_first_worker_s() -> None:
-    assert last({"a": [0.0, 9.0], "b": [1.0, 4.0]}) == 9
-    assert last({"a": [0.0, 3.0], "b": [1.0, 4.0]}) == 4
-
-
-def test_a_slow_lap_is_a_turn_waited_for() -> None:
-    assert turns("a", [0, 1, 2, 12, 13, 14]) == [
-        Span("a", "computing", 0, 2),
-        Span("a", "waiting for a turn", 2, 12),
-        Span("a", "computing", 12, 14),
-    ]
-
-
-def test_a_lap_a_little_slow_is_no_wait() -> None:
-    slow = scheduling.SLOW
-    assert turns("a", [0, 1, 2, 2 + slow]) == [
-        Span("a", "computing", 0, 2 + slow)
-    ]
-
-
-def _spans(*edges: tuple[str, float, float]) -> list[Span]:
-    return [Span("lane", *edge) for edge in edges]
-
-
-def test_together_counts_only_what_both_computed() -> None:
-    first = _spans(
-        ("computing", 0, 4), ("waiting", 4, 6), ("computing", 6, 10)
-    )
-    second = _spans(
-        ("waiting", 0, 2),
-        ("computing", 2, 5),
-        ("waiting", 5, 7),
-        ("computing", 7, 8),
-    )
-    # Both compute from 2 to 4 and from 7 to 8, and both wait from 5 to
-    # 6; the shorter run takes 8.
-    assert together(first, second) == 3 / 8
-    assert together(second, first) == 3 / 8
-
-
-def test_strict_turns_are_never_together() -> None:
-    first = _spans(("computing", 0, 1), ("waiting", 1, 2))
-    second = _spans(("waiting", 0, 1), ("computing", 1, 2))
-    assert together(first, second) == 0
-
-
-def test_the_description_tells_what_the_lanes_show() -> None:
-    alternate = {
-        "a": _spans(
-            ("computing", 0, 1), ("waiting", 1, 2), ("computing", 2, 3)
-        ),
-        "b": _spans(("waiting", 0, 1), ("computing", 1, 2)),
-    }
-    at_once = {
-        "c": _spans(("computing", 0, 4)),
-        "d": _spans(("computing", 0, 4)),
-    }
-    words = describe({"threads": alternate, "processes": at_once})
-    assert "two threads, in 2 and 1 stretches" in words
-    assert "both computing for 0% of the shorter run" in words
-    assert "two processes, in 1 and 1 stretches" in words
-    assert "both computing for 100% of the shorter run" in words
+    with record(processes=True) as timeline:
+        begun, ended = compute("process", passes=300_000)
+    assert timeline.lanes == ["process 1", "process 2"]
+    assert timeline.between(begun, ended).lanes == timeline.lanes
 
 
 def test_polite_tasks_alternate() -> None:

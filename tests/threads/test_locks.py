@@ -1,11 +1,11 @@
 """The lock: its promises, and what breaks without it."""
 
 import threading
-from contextlib import nullcontext
 
 import pytest
 
-from multithreading.lab.recorder import Span
+from multithreading.lab.schedules import Program, outcomes, replay
+from multithreading.lab.timeline import SLEEPING, record
 from multithreading.threads.locks import (
     DELAYS,
     SOURCE_DELAYS,
@@ -13,40 +13,32 @@ from multithreading.threads.locks import (
     Board,
     Clock,
     Line,
-    Meeting,
-    MustWaitError,
     Once,
     Pieces,
+    Screen,
     Tally,
     add_one,
     add_one_locked,
+    add_one_noted,
     answer,
     attempt,
-    elapsed,
-    follow,
     gaps,
     hold_bare,
     hold_finally,
     hold_with,
-    in_threads,
     is_serial,
-    locked_steps,
     next_gets_in,
+    note,
     one_after_the_other,
     release_elsewhere,
     report_alone,
     report_together,
     run_both,
-    schedules,
     seconds_to_lock,
-    shared,
     side_by_side,
-    steps,
-    tick_twice,
+    tick,
+    tick_locked,
 )
-
-PATIENT, IMPATIENT = 10.0, 0.05
-
 
 # --- What a lock answers ---
 
@@ -106,21 +98,6 @@ def test_gaps_cross_midnight():
     assert gaps(lines) == [1.5]
 
 
-def test_the_board_releases_its_lock_and_records_even_a_failure():
-    board = Board()
-
-    def fail():
-        with board.held():
-            assert board.lock.locked()
-            raise OSError
-
-    with pytest.raises(OSError):  # noqa: PT011
-        fail()
-    assert not board.lock.locked()
-    states = [span.state for span in board.recorder.spans]
-    assert states == ["waiting for the lock", "holding the lock"]
-
-
 def test_the_board_prints_and_keeps_the_line(capsys):
     board = Board()
     board.print_time()
@@ -134,16 +111,12 @@ def test_held_throughout_the_threads_run_one_after_the_other(capsys):
     names = [line.thread for line in board.lines]
     assert sorted(names) == ["Thread-1"] * 5 + ["Thread-2"] * 5
     assert len(set(names[:5])) == len(set(names[5:])) == 1
-    assert shared(board.recorder.spans, "holding the lock") == 0
     assert is_serial(board.lines, DELAYS, slack=0.005)
     assert len(capsys.readouterr().out.splitlines()) == 10
 
 
 def test_held_to_print_the_threads_sleep_at_once(capsys):
     board = run_both(report_together)
-    spans = board.recorder.spans
-    assert shared(spans, "asleep, without it") > 0
-    assert shared(spans, "holding the lock") == 0
     assert not is_serial(board.lines, DELAYS, slack=0.005)
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
@@ -152,14 +125,32 @@ def test_held_to_print_the_threads_sleep_at_once(capsys):
 
 
 def test_a_lock_around_everything_costs_the_sum(capsys):
-    alone = elapsed(run_both(report_alone).recorder.spans)
-    together = elapsed(run_both(report_together).recorder.spans)
-    assert alone >= 0.9 * 5 * sum(DELAYS.values())
-    assert alone > 1.1 * together
+    with record() as alone:
+        run_both(report_alone)
+    with record() as together:
+        run_both(report_together)
+    assert alone.together(SLEEPING) == 0
+    assert together.together(SLEEPING) > 0
+    assert alone.elapsed() >= 0.9 * 5 * sum(DELAYS.values())
+    assert alone.elapsed() > 1.1 * together.elapsed()
     assert capsys.readouterr().out
 
 
-# --- What the lines and the spans prove ---
+@pytest.mark.parametrize("report", [report_alone, report_together])
+def test_a_failed_print_frees_the_lock(report, monkeypatch):
+    board = Board()
+
+    def fail():
+        assert board.lock.locked()
+        raise OSError("the terminal is gone")
+
+    monkeypatch.setattr(board, "print_time", fail)
+    with pytest.raises(OSError, match="terminal"):
+        report(board, 0, 1)
+    assert not board.lock.locked()
+
+
+# --- What the lines prove ---
 
 
 def test_the_lines_of_the_source_chapter_are_serial():
@@ -195,104 +186,57 @@ def test_overlapping_lines_are_not_serial():
     assert not is_serial(lines, SOURCE_DELAYS)
 
 
-def test_shared_counts_the_overlap_of_different_lanes_only():
-    spans = [
-        Span("a", "on", 0, 3),
-        Span("b", "on", 2, 5),
-        Span("a", "on", 1, 2),
-        Span("c", "off", 0, 9),
-    ]
-    assert shared(spans, "on") == 1
-    assert elapsed(spans) == 9
+# --- Two threads that use one thing ---
 
 
-# --- Two threads that meet between two steps ---
-
-
-def test_two_threads_meet_and_one_alone_does_not():
-    met, alone = Meeting(PATIENT), Meeting(IMPATIENT)
-    in_threads(met, met)
-    alone()
-    assert (met.kept, alone.kept) == (1, 0)
-
-
-def test_in_threads_returns_results_and_raises_what_was_raised():
-    assert in_threads(lambda: 1, lambda: 2) == [1, 2]
-    with pytest.raises(ZeroDivisionError):
-        in_threads(lambda: 1 / 0)
+def pieces_of(screen):
+    return screen.stream.pieces
 
 
 def test_print_hands_over_its_line_in_pieces():
-    stream = Pieces(between=lambda: None)
+    stream = Pieces()
     print("tick", file=stream)
     assert stream.pieces == ["tick", "\n"]
+    assert stream.write("four") == 4
 
 
 def test_broken_lines_mix_without_a_lock():
-    meeting = Meeting(PATIENT)
-    assert tick_twice(nullcontext(), meeting) == "ticktick\n\n"
-    assert meeting.kept == 2
-
-
-def test_lines_are_whole_under_a_lock():
-    meeting = Meeting(IMPATIENT)
-    assert tick_twice(threading.Lock(), meeting) == "tick\ntick\n"
-    assert meeting.kept == 0
-
-
-def test_broken_an_update_is_lost():
-    tally, meeting = Tally(), Meeting(PATIENT)
-    in_threads(*[lambda: add_one(tally, meeting)] * 2)
-    assert (tally.count, meeting.kept) == (1, 1)
-
-
-def test_no_update_is_lost_under_the_lock():
-    tally, meeting = Tally(), Meeting(IMPATIENT)
-    in_threads(*[lambda: add_one_locked(tally, meeting)] * 2)
-    assert (tally.count, meeting.kept) == (2, 0)
-    assert not tally.lock.locked()
-
-
-# --- Every schedule of the two ---
-
-
-def test_there_are_six_schedules():
-    found = schedules()
-    assert len(found) == len(set(found)) == 6
-    assert all(sorted(schedule) == list("AABB") for schedule in found)
-
-
-def test_four_of_six_schedules_lose_an_update():
-    counts = {s: follow(s, steps)[1] for s in schedules()}
-    assert {s for s, count in counts.items() if count == 1} == {
-        "ABAB",
-        "ABBA",
-        "BABA",
-        "BAAB",
-    }
-    assert counts["AABB"] == counts["BBAA"] == 2
-
-
-def test_the_lock_leaves_the_two_schedules_that_lose_nothing():
-    left = {s: follow(s, locked_steps) for s in schedules()}
-    assert {s for s, outcome in left.items() if outcome} == {
-        "AABB",
-        "BBAA",
-    }
-    assert left["AABB"] == (
-        ["A reads 0", "A writes 1", "B reads 1", "B writes 2"],
-        2,
+    outcomes(Program([tick, tick], Screen, pieces_of)).expect(
+        possible={
+            "['tick', '\\n', 'tick', '\\n']",
+            "['tick', 'tick', '\\n', '\\n']",
+        }
     )
 
 
-def test_a_step_into_a_held_section_must_wait():
-    tally = Tally()
-    first, second = locked_steps(tally), locked_steps(tally)
-    next(first)
-    with pytest.raises(MustWaitError):
-        next(second)
-    next(first)
-    assert not tally.lock.locked()
+def test_lines_are_whole_under_a_lock():
+    program = Program([tick_locked, tick_locked], Screen, pieces_of)
+    outcomes(program).expect(always="['tick', '\\n', 'tick', '\\n']")
+
+
+def test_broken_four_of_six_schedules_lose_an_update():
+    program = Program([add_one, add_one], Tally)
+    found = outcomes(program)
+    found.expect(possible={"count = 1", "count = 2"})
+    assert (found.schedules, found["count = 1"].schedules) == (6, 4)
+    for schedule in ("ABAB", "ABBA", "BABA", "BAAB"):
+        assert replay(program, schedule).outcome == "count = 1"
+    for schedule in ("AABB", "BBAA"):
+        assert replay(program, schedule).outcome == "count = 2"
+
+
+def test_no_schedule_loses_an_update_under_the_lock():
+    program = Program([add_one_locked, add_one_locked], Tally)
+    for step in ("line", "access"):
+        outcomes(program, step).expect(always="count = 2")
+
+
+def test_broken_with_a_call_in_between_where_the_gil_can_switch():
+    plain = Program([add_one, add_one], Tally)
+    noted = Program([add_one_noted, add_one_noted], Tally)
+    outcomes(plain, "gil").expect(always="count = 2")
+    outcomes(noted, "gil").expect(possible={"count = 1", "count = 2"})
+    assert note(3) == "the count was 3"
 
 
 # --- Failing while holding ---
@@ -373,31 +317,34 @@ def test_exercise_1():
             check_attempt(wrong)
 
 
-def check_once(once, patience):
-    """Assert what exercise 2 asks of ``once``.
-
-    Two makers that run at once meet; one alone waits ``patience``.
-    """
-    meeting, made = Meeting(patience), []
-
-    def make():
-        meeting()
-        made.append(object())
-
-    first = once(make)
+def check_once(once):
+    """Assert what exercise 2 asks of ``once``, over every schedule."""
+    made = []
+    first = once(lambda: made.append(object()))
     assert not made, "made on first use, not before"
-    in_threads(first.get, first.get)
-    assert len(made) == 1, "made once, even if it is None"
+    first.get()
     first.get()
     assert len(made) == 1, "None is a value, too"
 
+    def setup():
+        made = []
+        return made, once(lambda: made.append(object()))
+
+    def use(shared):
+        shared[1].get()
+
+    found = outcomes(
+        Program([use, use], setup, lambda shared: f"{len(shared[0])}")
+    )
+    assert [outcome.text for outcome in found] == ["1"], "made once"
+
     value = object()
     second = once(lambda: value)
-    assert in_threads(second.get, second.get) == [value, value]
+    assert second.get() is value
 
 
 def test_exercise_2():
-    check_once(Once, IMPATIENT)
+    check_once(Once)
 
     class Unguarded:
         def __init__(self, make):
@@ -412,18 +359,13 @@ def test_exercise_2():
         def __init__(self, make):
             super().__init__(make)
             self.lock = threading.Lock()
-            self.both = Meeting(PATIENT)
 
         def get(self):
             if not self.made:
-                self.both()  # both have looked; neither looks again
                 with self.lock:
                     self.made.append(self.make())
             return self.made[0]
 
-    for wrong, patience in (
-        (Unguarded, PATIENT),
-        (LooksFirst, IMPATIENT),
-    ):
+    for wrong in (Unguarded, LooksFirst):
         with pytest.raises(AssertionError, match="made once"):
-            check_once(wrong, patience)
+            check_once(wrong)

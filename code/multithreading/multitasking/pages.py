@@ -149,7 +149,12 @@ def fetch_all(
     timeout: tuple[float, float] = TIMEOUT,
 ) -> list[Page]:
     """Fetch pages in ``workers`` threads; results in input order."""
-    with Sessions() as sessions, ThreadPoolExecutor(workers) as pool:
+    with (
+        Sessions() as sessions,
+        ThreadPoolExecutor(
+            workers, thread_name_prefix="worker"
+        ) as pool,
+    ):
 
         def get(address: str) -> Page:
             return fetch(sessions.mine(), address, timeout)

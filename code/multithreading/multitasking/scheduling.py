@@ -5,27 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import queue
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import suppress
-from itertools import pairwise
 from multiprocessing import get_context
-from statistics import median
 from typing import Literal, Protocol, TypeVar
-
-from multithreading.lab.recorder import Span
 
 T = TypeVar("T")
 
-#: Passes of an empty loop in one lap: well under a switch interval.
-PASSES = 10_000
-
-#: A lap that takes so many times the usual one also waited.
-SLOW = 4
+#: Passes of an empty loop: many switch intervals long.
+PASSES = 2_000_000
 
 #: Seconds after which a wait for another thread or process gives up.
 PATIENCE = 60.0
@@ -36,14 +28,6 @@ class Gate(Protocol):
 
     def wait(self) -> int:
         """Wait for the other parties."""
-        ...
-
-
-class Answers(Protocol):
-    """Where a worker leaves what it found: either ``Queue``."""
-
-    def put(self, obj: list[float]) -> None:
-        """Leave an answer."""
         ...
 
 
@@ -93,95 +77,36 @@ def naps(count: int, seconds: float) -> tuple[float, float]:
     return middle - start, time.perf_counter() - middle
 
 
-def run_laps(laps: int, gate: Gate, answers: Answers) -> None:
-    """Pass the gate with the others, then note every lap's end."""
+def count_down(passes: int, gate: Gate) -> None:
+    """Pass the gate with the others, then compute and never wait."""
     gate.wait()
-    moments = [time.perf_counter()]
-    for _ in range(laps):
-        for _ in range(PASSES):
-            pass
-        moments.append(time.perf_counter())
-    answers.put(moments)
+    while passes:
+        passes -= 1
 
 
-def watch(
-    kind: Literal["thread", "process"],
-    laps: int = 300,
-    since: float = 0.0,
-) -> dict[str, list[float]]:
-    """Run laps in two threads or processes; return when each ended.
+def compute(
+    kind: Literal["thread", "process"], passes: int = PASSES
+) -> tuple[float, float]:
+    """Count down in two threads or processes at once.
 
-    The worker that began first is the first, and began at ``since``.
+    Return the moments of ``time.perf_counter`` between which they did.
     """
     spawn = get_context("spawn")
     make = threading.Thread if kind == "thread" else spawn.Process
     gate = (threading if kind == "thread" else spawn).Barrier(
-        2, timeout=PATIENCE
+        3, timeout=PATIENCE
     )
-    answers = (queue if kind == "thread" else spawn).Queue()
     workers = [
-        make(target=run_laps, args=(laps, gate, answers))
-        for _ in range(2)
+        make(target=count_down, name=f"{kind} {n}", args=(passes, gate))
+        for n in (1, 2)
     ]
     for worker in workers:
         worker.start()
-    found = sorted(answers.get(timeout=PATIENCE) for _ in workers)
+    gate.wait()
+    begun = time.perf_counter()
     for worker in workers:
         worker.join()
-    zero = found[0][0] - since
-    return {
-        f"{kind} {number}": [moment - zero for moment in moments]
-        for number, moments in enumerate(found, start=1)
-    }
-
-
-def last(seen: Mapping[str, Sequence[float]]) -> float:
-    """Return when the last lap of all ended."""
-    return max(moments[-1] for moments in seen.values())
-
-
-def turns(lane: str, moments: Sequence[float]) -> list[Span]:
-    """Tell computing from waiting by how long each lap took."""
-    usual = median(end - start for start, end in pairwise(moments))
-    spans: list[Span] = []
-    for start, end in pairwise(moments):
-        waited = end - start > SLOW * usual
-        state = "waiting for a turn" if waited else "computing"
-        if spans and spans[-1].state == state:
-            start = spans.pop().start
-        spans.append(Span(lane, state, start, end))
-    return spans
-
-
-def together(first: Sequence[Span], second: Sequence[Span]) -> float:
-    """Return the share of the shorter run in which both computed."""
-    both = sum(
-        max(0.0, min(a.end, b.end) - max(a.start, b.start))
-        for a in first
-        for b in second
-        if a.state == b.state == "computing"
-    )
-    shorter = min(
-        spans[-1].end - spans[0].start for spans in (first, second)
-    )
-    return both / shorter
-
-
-def describe(kinds: Mapping[str, Mapping[str, Sequence[Span]]]) -> str:
-    """Tell in words what the lanes of each kind of worker show."""
-    parts = []
-    for kind, found in kinds.items():
-        first, second = found.values()
-        counts = [
-            sum(span.state == "computing" for span in spans)
-            for spans in (first, second)
-        ]
-        parts.append(
-            f"two {kind}, in {counts[0]} and {counts[1]} stretches of "
-            "computing, both computing for "
-            f"{together(first, second):.0%} of the shorter run"
-        )
-    return f"Lanes over time: {'; '.join(parts)}."
+    return begun, time.perf_counter()
 
 
 def polite(name: str, count: int, log: list[str]) -> Iterator[None]:

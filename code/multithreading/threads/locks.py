@@ -7,15 +7,12 @@ import threading
 import time
 import timeit
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import combinations, pairwise, permutations
+from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
-
-from multithreading.lab.recorder import Recorder, Span
 
 T = TypeVar("T")
 
@@ -24,13 +21,6 @@ LIMIT = 30.0
 
 #: Seconds that each thread of the example sleeps before a line.
 DELAYS = {"Thread-1": 0.02, "Thread-2": 0.04}
-
-#: What a thread of the example can be doing, for pictures of it.
-STATES = (
-    "waiting for the lock",
-    "holding the lock",
-    "asleep, without it",
-)
 
 
 # --- What a lock answers ---
@@ -90,19 +80,7 @@ class Board:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.clock = Clock()
-        self.recorder = Recorder()
         self.lines: list[Line] = []
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock; record the wait for it, and the holding."""
-        with self.recorder.span("waiting for the lock"):
-            self.lock.acquire()
-        try:
-            with self.recorder.span("holding the lock"):
-                yield
-        finally:
-            self.lock.release()
 
     def print_time(self) -> None:
         """Print the time, under the name of the thread that asks."""
@@ -114,7 +92,7 @@ class Board:
 
 def report_alone(board: Board, delay: float, count: int) -> None:
     """Print the time ``count`` times; hold the lock all the while."""
-    with board.held():
+    with board.lock:
         for _ in range(count):
             time.sleep(delay)
             board.print_time()
@@ -123,9 +101,8 @@ def report_alone(board: Board, delay: float, count: int) -> None:
 def report_together(board: Board, delay: float, count: int) -> None:
     """Print the time ``count`` times; hold the lock to print."""
     for _ in range(count):
-        with board.recorder.span("asleep, without it"):
-            time.sleep(delay)
-        with board.held():
+        time.sleep(delay)
+        with board.lock:
             board.print_time()
 
 
@@ -149,7 +126,7 @@ def run_both(
     return board
 
 
-# --- What the lines and the spans prove ---
+# --- What the lines prove ---
 
 
 def gaps(lines: Sequence[Line]) -> list[float]:
@@ -193,80 +170,38 @@ def side_by_side(
     return last - min(delays.values())
 
 
-def elapsed(spans: Sequence[Span]) -> float:
-    """Return the seconds from the first start to the last end."""
-    return max(s.end for s in spans) - min(s.start for s in spans)
-
-
-def shared(spans: Sequence[Span], state: str) -> float:
-    """Return for how many seconds two lanes were both in ``state``."""
-    chosen = [span for span in spans if span.state == state]
-    return sum(
-        max(0.0, min(a.end, b.end) - max(a.start, b.start))
-        for a, b in combinations(chosen, 2)
-        if a.lane != b.lane
-    )
-
-
-# --- Two threads that meet between two steps ---
-
-
-class Meeting:
-    """A place where two threads wait for each other, not for ever.
-
-    ``kept`` counts how often both came. A thread that waited
-    ``patience`` seconds in vain goes on, and nobody waits again.
-    """
-
-    def __init__(self, patience: float) -> None:
-        self.kept = 0
-        self._patience = patience
-        self._barrier = threading.Barrier(2, action=self._count)
-
-    def _count(self) -> None:
-        self.kept += 1
-
-    def __call__(self) -> None:
-        """Wait for the other thread; give up when patience ends."""
-        try:
-            self._barrier.wait(self._patience)
-        except threading.BrokenBarrierError:
-            return
-
-
-def in_threads(*works: Callable[[], T]) -> list[T]:
-    """Run the callables in as many threads; return their results."""
-    with ThreadPoolExecutor(len(works)) as pool:
-        futures = [pool.submit(work) for work in works]
-        return [future.result(LIMIT) for future in futures]
+# --- Two threads that use one thing ---
 
 
 class Pieces(io.TextIOBase):
-    """A text stream that calls ``between`` after every piece."""
+    """A text stream that keeps every piece it is handed."""
 
-    def __init__(self, between: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.pieces: list[str] = []
-        self._between = between
 
     def write(self, text: str, /) -> int:
-        """Keep the piece, then let something else happen."""
+        """Keep the piece."""
         self.pieces.append(text)
-        self._between()
         return len(text)
 
 
-def tick_twice(
-    guard: AbstractContextManager[object], meeting: Meeting
-) -> str:
-    """Print a line in each of two threads; return all that came."""
-    stream = Pieces(between=meeting)
+@dataclass
+class Screen:
+    """A stream that threads share, and the lock that guards it."""
 
-    def tick() -> None:
-        with guard:
-            print("tick", file=stream)
+    stream: Pieces = field(default_factory=Pieces)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    in_threads(tick, tick)
-    return "".join(stream.pieces)
+
+def tick(screen: Screen) -> None:
+    """Print a line; broken: others may print between its pieces."""
+    print("tick", file=screen.stream)
+
+
+def tick_locked(screen: Screen) -> None:
+    """Print a line; the lock covers all of its pieces."""
+    with screen.lock:
+        print("tick", file=screen.stream)
 
 
 @dataclass
@@ -277,66 +212,29 @@ class Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def add_one(tally: Tally, between: Callable[[], None]) -> None:
+def add_one(tally: Tally) -> None:
     """Add one to the tally; broken: reads, then writes."""
     seen = tally.count
-    between()
     tally.count = seen + 1
 
 
-def add_one_locked(tally: Tally, between: Callable[[], None]) -> None:
+def add_one_locked(tally: Tally) -> None:
     """Add one to the tally; the lock covers the read and the write."""
     with tally.lock:
         seen = tally.count
-        between()
         tally.count = seen + 1
 
 
-# --- Every schedule of the two ---
+def note(count: int) -> str:
+    """Return a line for a log file."""
+    return f"the count was {count}"
 
 
-class MustWaitError(Exception):
-    """The step needs a lock that another thread holds."""
-
-
-def steps(tally: Tally) -> Iterator[str]:
-    """Add one to the tally, pausing after each of the two steps."""
+def add_one_noted(tally: Tally) -> None:
+    """Add one to the tally; broken, and with a call in between."""
     seen = tally.count
-    yield f"reads {seen}"
+    note(seen)
     tally.count = seen + 1
-    yield f"writes {seen + 1}"
-
-
-def locked_steps(tally: Tally) -> Iterator[str]:
-    """Add one to the tally under its lock, in the same two steps."""
-    if not tally.lock.acquire(blocking=False):
-        raise MustWaitError
-    seen = tally.count
-    yield f"reads {seen}"
-    tally.count = seen + 1
-    tally.lock.release()
-    yield f"writes {seen + 1}"
-
-
-def follow(
-    schedule: str, body: Callable[[Tally], Iterator[str]]
-) -> tuple[list[str], int] | None:
-    """Run one body for each letter, a step whenever it is named.
-
-    Return the steps and the count; None where a step must wait.
-    """
-    tally = Tally()
-    bodies = {name: body(tally) for name in sorted(set(schedule))}
-    try:
-        done = [f"{name} {next(bodies[name])}" for name in schedule]
-    except MustWaitError:
-        return None
-    return done, tally.count
-
-
-def schedules(letters: str = "AABB") -> list[str]:
-    """Return every order of the letters, each order once."""
-    return sorted({"".join(order) for order in permutations(letters)})
 
 
 # --- Failing while holding ---

@@ -31,7 +31,7 @@ def add_files(
 ) -> None:
     """Name both files in the head of a page that needs them."""
     if doctree is not None and any(
-        '<div class="explorer"' in raw.astext()
+        "<schedule-explorer" in raw.astext()
         for raw in doctree.findall(nodes.raw)
     ):
         app.add_js_file(_SCRIPT, loading_method="defer")

@@ -53,7 +53,9 @@ def read(page):
 
 def test_the_page_has_the_elements_their_script_and_their_style(html):
     page = read(html / "one.html")
-    names = [element["id"] for element in page.select("div.explorer")]
+    names = [
+        element["id"] for element in page.select("schedule-explorer")
+    ]
     assert names == ["explore-one", "explore-two"]
     (script,) = page.select('script[src*="explorer.js"]')
     (style,) = page.select('link[href*="explorer.css"]')
@@ -90,7 +92,7 @@ def test_paper_and_epub_have_the_tables_and_no_buttons(write):
         assert built.status == 0, built.err
     page = read(built.html / "one.xhtml")
     assert len(page.select("table")) == 4
-    assert page.select("button, template, div.explorer") == []
+    assert page.select("button, template, schedule-explorer") == []
 
     (pdf,) = (tree.root / "build" / "pdf").glob("*.pdf")
     pages = PdfReader(pdf).pages

@@ -69,7 +69,8 @@ def test_a_name_that_is_no_part_of_a_link_is_refused(name):
 
 def test_the_name_is_the_elements_id():
     explorer = Explorer(lost_update(), name="explore-Lost-2")
-    assert soup(explorer).div["id"] == "explore-Lost-2"
+    element = soup(explorer).find("schedule-explorer")
+    assert element["id"] == "explore-Lost-2"
 
 
 # --- Code ---
@@ -453,3 +454,18 @@ def test_a_real_search_is_shown():
     assert data(explorer)["goals"][0]["fewest"] == 4
     assert "size = len(items)" in explorer._repr_markdown_()
     assert "[0, 0]: possible, 4 of 6 schedules" in repr(explorer)
+
+
+# --- Notes of the search ---
+
+
+def test_a_step_tells_the_note_of_the_search_first(lost):
+    graph = lost.graph()
+    graph["states"][0]["at"][0].append("reads count")
+
+    class Noted:
+        def graph(self):
+            return graph
+
+    text = Explorer(Noted(), name="noted")._repr_markdown_()
+    assert "(reads count, seen is 0)" in text

@@ -23,7 +23,8 @@
     const one = (selector) => root.querySelector(selector);
     const { outcomes, goals, states } = JSON.parse(one("script").textContent);
     const tables = one(".explorer-static");
-    root.prepend(one("template").content);
+    const template = one("template");
+    template.replaceWith(template.content);
     const details = one("details");
     details.append(tables);
     // where a style cannot unfold them for print
@@ -205,5 +206,11 @@
     follow();
   };
 
-  document.querySelectorAll(".explorer").forEach(explore);
+  class ScheduleExplorer extends HTMLElement {
+    connectedCallback() {
+      // once: an element that is moved is connected again
+      if (this.querySelector("template")) explore(this);
+    }
+  }
+  customElements.define("schedule-explorer", ScheduleExplorer);
 }

@@ -101,7 +101,7 @@ class Explorer:
     def _repr_html_(self) -> str:
         return "\n".join(
             [
-                f'<div class="explorer" id="{self.name}">',
+                f'<schedule-explorer class="explorer" id="{self.name}">',
                 f'<script type="application/json">{self._data()}</script>',
                 "<template>",
                 *self._live(),
@@ -109,7 +109,7 @@ class Explorer:
                 '<div class="explorer-static">',
                 *self._tables(),
                 "</div>",
-                "</div>",
+                "</schedule-explorer>",
             ]
         )
 

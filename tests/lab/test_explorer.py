@@ -459,13 +459,8 @@ def test_a_real_search_is_shown():
 # --- Notes of the search ---
 
 
-def test_a_step_tells_the_note_of_the_search_first(lost):
-    graph = lost.graph()
-    graph["states"][0]["at"][0].append("reads count")
-
-    class Noted:
-        def graph(self):
-            return graph
-
-    text = Explorer(Noted(), name="noted")._repr_markdown_()
+def test_a_step_tells_the_note_of_the_search_first():
+    found = lost_update()
+    found.graph()["states"][0]["at"][0].append("reads count")
+    text = Explorer(found, name="noted")._repr_markdown_()
     assert "(reads count, seen is 0)" in text

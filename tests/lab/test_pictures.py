@@ -1,3 +1,5 @@
+import re
+
 import matplotlib as mpl
 import pytest
 
@@ -93,6 +95,13 @@ def test_equal_data_give_equal_bytes_without_a_date() -> None:
     one, two = (lanes(SPANS, alt="Two lanes.").svg() for _ in range(2))
     assert one == two
     assert "<dc:date>" not in one
+
+
+def test_outlines_are_no_finer_than_the_eye() -> None:
+    svg = lanes(SPANS, alt="Two lanes.").svg()
+    outlines = re.findall(r' d="([^"]*)"', svg)
+    assert outlines
+    assert not any(re.search(r"\.\d\d\d|\n", d) for d in outlines)
 
 
 def test_a_picture_offers_itself_and_its_words() -> None:

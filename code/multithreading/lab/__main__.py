@@ -24,6 +24,12 @@ class _UsageError(Exception):
     """What was asked for cannot be done; the text says why."""
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m multithreading.lab",
@@ -61,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     explore.add_argument(
         "--preemptions",
-        type=int,
+        type=_count,
         metavar="N",
         help="run only the orders in which at most N times a thread has "
         "to stand back",
@@ -69,16 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     explore.set_defaults(run=_explore)
     timeline = commands.add_parser(
         "timeline",
+        usage="%(prog)s [-h] [--output FILE.html] FILE.py "
+        "[-- ARGUMENT ...]",
         help="record what each thread of a script does",
         description="Run a script, and write a page that shows what each "
-        "of its threads did, and when.",
+        "of its threads did, and when. What follows -- is for the script.",
         epilog="For example: python -m multithreading.lab timeline "
         "shop.py -- --quick",
     )
     timeline.add_argument("script", type=Path, metavar="FILE.py")
-    timeline.add_argument(
-        "arguments", nargs="*", help="what the script gets, after --"
-    )
     timeline.set_defaults(run=_timeline)
     for command in (explore, timeline):
         command.add_argument(
@@ -92,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explore(given: argparse.Namespace) -> int:
+    if given.arguments:
+        raise _UsageError("only a script gets arguments, after --")
     program = load(given.program, given.setup, given.result)
     path = Path(given.program.rpartition(":")[0])
     output = _output(given.output, path, "explore")
@@ -109,18 +116,36 @@ def _timeline(given: argparse.Namespace) -> int:
     output = _output(given.output, script, "timeline")
     timeline, error = record_script(script, given.arguments)
     if error is not None:
-        traceback.print_exception(error)
-    if not timeline.lanes:
+        _tell(error, script)
+    if timeline.lanes:
+        print(timeline.alt())
+        title = f"What the threads of {script} did"
+        _write(output, timeline.page(title))
+    elif error is None:
         raise _UsageError(f"{script}: it started no thread")
-    print(timeline.alt())
-    _write(output, timeline.page(f"What the threads of {script} did"))
     return int(error is not None)
+
+
+def _tell(error: BaseException, script: Path) -> None:
+    """Print what ended a script, as Python would."""
+    if isinstance(error, SystemExit):
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        return
+    place = error.__traceback__
+    while place and place.tb_frame.f_code.co_filename != str(script):
+        place = place.tb_next
+    traceback.print_exception(error.with_traceback(place))
 
 
 def _output(given: Path | None, program: Path, kind: str) -> Path:
     output = given or program.with_name(f"{program.stem}-{kind}.html")
     if not output.parent.is_dir():
         raise _UsageError(f"{output.parent}: there is no such folder")
+    if output.is_dir():
+        raise _UsageError(
+            f"{output}: it is a folder; name a file in it"
+        )
     return output
 
 
@@ -135,7 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 1 where a recorded script failed, and 2 where what was asked
     for cannot be done, after one line that says why.
     """
-    given = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # not by argparse: before 3.14 it wants all of these in one place
+    split = words.index("--") if "--" in words else len(words)
+    given = _parser().parse_args(words[:split])
+    given.arguments = words[split + 1 :]
     try:
         status: int = given.run(given)
     except (

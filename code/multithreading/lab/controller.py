@@ -35,7 +35,6 @@ _simple_queue = queue.SimpleQueue
 _sleep = time.sleep
 _LOCK = type(_make_lock())
 _RLOCK = type(_thread.RLock())
-_one_run = _make_lock()
 
 
 class ScheduleError(Exception):
@@ -347,10 +346,6 @@ def _stand_in_for(run: Run) -> Iterator[tuple[Any, str, Any]]:
 
 @contextmanager
 def _stand_ins(run: Run) -> Iterator[None]:
-    if not _one_run.acquire(blocking=False):
-        raise ScheduleError(
-            "another program's schedules are being run in this process"
-        )
     saved: list[tuple[Any, str, Any]] = []
     try:
         for module, name, new in _stand_in_for(run):
@@ -360,7 +355,6 @@ def _stand_ins(run: Run) -> Iterator[None]:
     finally:
         for module, name, old in saved:
             setattr(module, name, old)
-        _one_run.release()
 
 
 def adopt(

@@ -1,13 +1,15 @@
 """What Linux says that each thread of a process is doing.
 
-``timeline`` starts this module as a process of its own: ``python -m
-multithreading.lab.kernel_view PID``. It looks from outside about every
-millisecond, and so neither needs nor holds the other's GIL.
+``timeline`` starts this file as a process of its own. It looks from
+outside about every millisecond, and so neither needs nor holds the
+other's GIL.
 
-It prints ``ready``, or one line that says why it cannot look, and goes on
-until its standard input ends; then it prints what it saw as JSON: rows of
-a thread's number, its state, start and end in seconds of
-``time.perf_counter``, which is one clock for all processes of a machine.
+It waits for a first line, by which the other has given leave to look,
+and prints ``ready``, or why it cannot look. Each number that it then
+reads is a process to look at, until its input ends or says so. At the
+end it prints what it saw as JSON: rows of a thread's number, its state,
+start and end in seconds of ``time.perf_counter``, which is one clock for
+all processes of a machine; or a text that says why it could not go on.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ from pathlib import Path
 
 #: Seconds between two looks.
 INTERVAL = 0.001
+#: Seconds for which a look is taken to hold. On a busy machine the next
+#: may come much later; what was done in between is then not known.
+VALID = 0.01
 
+#: On a core, or ready for one.
 RUNNING = "running"
 GIL = "waiting for the GIL"
 LOCK = "waiting for a lock or a queue"
 SLEEPING = "sleeping"
+#: In any other call of the system that blocks.
 IO = "in I/O"
 
 #: The numbers of the system calls in which threads wait, by machine.
@@ -41,6 +48,8 @@ _CALLS: dict[str, dict[str, set[int]]] = {
         "sleep": {101, 115},
     },
 }
+#: What stands in ``/proc`` for a process that ended and is not joined.
+_ENDED = "-1 0x0 0x0"
 
 
 def image(pid: int) -> list[tuple[int, int]]:
@@ -65,6 +74,7 @@ def state_of(syscall: str, variables: list[tuple[int, int]]) -> str:
     """Return the state of a thread from its line in ``/proc``.
 
     The line gives the number of the call it is in, and its arguments.
+    ``variables`` is empty for an interpreter without a GIL.
     """
     number, *arguments = syscall.split()
     if number == "running" or number == "-1":
@@ -80,26 +90,35 @@ def state_of(syscall: str, variables: list[tuple[int, int]]) -> str:
 class View:
     """The states of the threads of one process, as rows."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, gil: bool) -> None:
         self.rows: list[tuple[int, str, float, float]] = []
         self._pid = pid
-        self._variables = image(pid)
-        self._now: dict[int, tuple[str, float]] = {}
+        self._gil = gil
+        self._variables: list[tuple[int, int]] = []
+        self._looks = 0
+        #: The state of each thread, when it was first seen, and last.
+        self._now: dict[int, tuple[str, float, float]] = {}
 
     def look(self) -> None:
         """Note what every thread is doing now.
 
         Raises OSError where the process is gone, or may not be seen.
         """
+        # again and again, for a new process may not be Python yet
+        if self._gil and self._looks % 100 == 0:
+            self._variables = image(self._pid)
+        self._looks += 1
         seen = set()
         # not Path objects: making them takes longer than the rest
         for name in os.listdir(f"/proc/{self._pid}/task"):  # noqa: PTH208
             path = f"/proc/{self._pid}/task/{name}/syscall"
             try:
                 with open(path) as file:  # noqa: PTH123
-                    line = file.read()
+                    line = file.read().strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended between the two lines above
+            if line == _ENDED:
+                continue
             moment = time.perf_counter()
             seen.add(int(name))
             self._note(
@@ -109,15 +128,18 @@ class View:
             self._end(thread, time.perf_counter())
 
     def _note(self, thread: int, state: str, moment: float) -> None:
-        known = self._now.get(thread)
-        if known is None or known[0] != state:
+        known, start, last = self._now.get(thread, ("", 0.0, 0.0))
+        # locks may change hands between late looks; a sleep goes on
+        if state != known or (state == LOCK and moment > last + VALID):
             self._end(thread, moment)
-            self._now[thread] = state, moment
+            start = moment
+        self._now[thread] = state, start, moment
 
     def _end(self, thread: int, moment: float) -> None:
-        state, start = self._now.pop(thread, ("", 0.0))
-        if state:
-            self.rows.append((thread, state, start, moment))
+        if thread in self._now:
+            state, start, last = self._now.pop(thread)
+            end = min(moment, last + VALID)
+            self.rows.append((thread, state, start, end))
 
     def close(self) -> None:
         """End what is still going on."""
@@ -125,50 +147,49 @@ class View:
             self._end(thread, time.perf_counter())
 
 
-def children(pid: int) -> list[int]:
-    """Return the numbers of a process's children."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(word) for word in path.read_text().split()]
+def watch(*, gil: bool) -> list[tuple[int, str, float, float]]:
+    """Look at what is named, until standard input ends; return the rows.
 
-
-def watch(
-    pid: int, *, processes: bool
-) -> list[tuple[int, str, float, float]]:
-    """Look until standard input ends; return the rows.
-
-    With ``processes`` the rows are of the main threads of the children.
+    Raises PermissionError where a process may not be looked into.
     """
-    views: dict[int, View] = {} if processes else {pid: View(pid)}
+    views: list[View] = []
     gone: list[View] = []
-    while not select.select([sys.stdin], [], [], INTERVAL)[0]:
-        if processes:
-            for child in set(children(pid)) - views.keys():
-                views[child] = View(child)
-        for number, view in list(views.items()):
+    while True:
+        # not sys.stdin, which may have read more than it gives
+        if select.select([0], [], [], INTERVAL)[0]:
+            words = os.read(0, 4096).decode().split()
+            if not words or "end" in words:
+                break
+            views += [View(int(word), gil=gil) for word in words]
+        for view in [*views]:
             try:
                 view.look()
-            except OSError:
-                gone.append(views.pop(number))
+            except (FileNotFoundError, ProcessLookupError):
+                views.remove(view)
+                gone.append(view)
     rows = []
-    for view in [*gone, *views.values()]:
+    for view in [*gone, *views]:
         view.close()
         rows += view.rows
     return rows
 
 
 def main() -> None:
-    """Serve one timeline."""
-    pid, kind = int(sys.argv[1]), sys.argv[2]
-    sys.stdin.readline()  # by now the other has given leave to look
+    """Serve one timeline: of process PID, with a GIL or without."""
+    pid, gil = sys.argv[1:]
+    os.read(0, 4096)
     try:
         Path(f"/proc/{pid}/task/{pid}/syscall").read_text()
         if platform.machine() not in _CALLS:
             raise OSError(f"unknown machine type {platform.machine()}")
     except OSError as error:
-        print(f"{error.strerror or error}", flush=True)
+        print(error.strerror or error, flush=True)
         return
     print("ready", flush=True)
-    json.dump(watch(pid, processes=kind == "processes"), sys.stdout)
+    try:
+        print(json.dumps(watch(gil=gil == "gil")))
+    except OSError as error:
+        print(json.dumps(str(error)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -60,7 +61,12 @@ class Picture:
                 bbox_inches="tight",
                 metadata={"Date": None, "Creator": None},
             )
-        return buffer.getvalue()
+        # a hundredth of a point is finer than any screen
+        return re.sub(
+            r' d="[^"]*"',
+            lambda path: re.sub(r"(?<=\.\d\d)\d+|\s*\n", "", path[0]),
+            buffer.getvalue(),
+        )
 
     def _repr_mimebundle_(
         self, **_: object

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import threading
 import time
 from collections.abc import (
     Callable,
@@ -118,6 +119,9 @@ class Outcome:
 # --- One program, run again and again ---
 
 
+_searching = threading.Lock()
+
+
 class _Subject:
     """A program, with what is found out once for all of its runs."""
 
@@ -131,11 +135,17 @@ class _Subject:
         self._anew = False
 
     def __enter__(self) -> _Subject:
+        if not _searching.acquire(blocking=False):
+            raise ScheduleError(
+                "the schedules of another program are being run in this "
+                "process"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.tracer is not None:
             self.tracer.__exit__()
+        _searching.release()
 
     def go(self, choose: Callable[[Run], int | None]) -> Run:
         """Run once, from a fresh start."""
@@ -171,18 +181,6 @@ class _Subject:
 # --- States ---
 
 
-@dataclass
-class _Frame:
-    """What cannot be seen in a frame, but decides how it goes on."""
-
-    #: The history at the start of the present statement.
-    start: int = 0
-    #: The steps that its thread had taken then.
-    steps: int = 0
-    #: The histories at statements that left something hidden.
-    hidden: list[Hashable] = field(default_factory=list)
-
-
 class _History:
     """Numbers for all that a thread has seen, step by step.
 
@@ -196,8 +194,9 @@ class _History:
         self, run: Run, line_steps: bool, known: _Known
     ) -> None:
         self.of = [0] * len(run.workers)
-        self.steps = [0] * len(run.workers)
-        self._frames: dict[FrameType, _Frame] = {}
+        #: For each frame, the statements that left something hidden on
+        #: its stack, with the history at each.
+        self._hidden: dict[FrameType, list[Hashable]] = {}
         self._line_steps = line_steps
         self._known = known
 
@@ -205,18 +204,16 @@ class _History:
         """Note that a thread is about to take its next step."""
         me = worker.number
         self.of[me] = self._known.number((self.of[me], shared))
-        self.steps[me] += 1
         if worker.frame is None or worker.waits is not None:
             return
         statement = _statement(worker.frame)
         if statement is None:
             return
-        frame = self._frames.setdefault(worker.frame, _Frame())
-        frame.start, frame.steps = self.of[me], self.steps[me]
+        hidden = self._hidden.setdefault(worker.frame, [])
         if statement.hides:
-            frame.hidden.append((statement.line, self.of[me]))
-        elif statement.loop:
-            frame.hidden.append(statement.line)
+            hidden.append((statement.line, self.of[me]))
+        elif statement.counts:
+            hidden.append(statement.line)
 
     def key(self, worker: Worker) -> Hashable:
         """Return what the frames of a thread do not show."""
@@ -225,16 +222,12 @@ class _History:
             return self.of[me]
         parts: list[Hashable] = []
         for depth, frame in enumerate(frames(worker)):
-            found = self._frames.get(frame)
-            if found is None:
-                continue
-            parts += found.hidden
+            parts += self._hidden.get(frame, [])
             unfinished = depth > 0 or worker.waits is not None
             statement = _statement(frame)
             if unfinished and statement and not statement.plain:
-                parts.append(
-                    (found.start, self.steps[me] - found.steps)
-                )
+                # values that it has read may wait for the rest of it
+                parts.append(self.of[me])
         return tuple(parts)
 
 
@@ -344,7 +337,9 @@ class _Search:
         if taken > self._depth:
             raise LimitError(
                 f"a schedule is longer than {self._depth} steps: give "
-                "the threads less to do, or allow more by depth="
+                "the threads less to do, let them wait on an Event or a "
+                "Condition instead of asking again and again, or allow "
+                "more by depth="
             )
         if taken < len(self._prefix):
             return self._follow(run, taken)
@@ -745,7 +740,9 @@ def _graded(
     search: _Search, step: StepKind, bound: int | None, runs: int
 ) -> Outcomes:
     """Count the schedules to each outcome, and give an example of each."""
-    states = search.states
+    _check_ends(search.states)
+    states = _minimal(search.states)
+    blocks, lanes = _in_order(search, states)
     ends = sorted({(s.end.text, s.end.kind) for s in states if s.end})
     place = {text: n for n, (text, _) in enumerate(ends)}
     ways = _ways(states, place)
@@ -765,12 +762,12 @@ def _graded(
         "step": step,
         "bound": bound if search.cut else None,
         "schedules": sum(ways[0]),
-        "threads": list(LETTERS[: len(search.lanes)]),
+        "threads": list(LETTERS[: len(lanes)]),
         "code": [
             {"name": code.co_name, "lines": source_of(code)[1]}
-            for code in search.blocks
+            for code in blocks
         ],
-        "lanes": search.lanes,
+        "lanes": lanes,
         "outcomes": [
             {
                 "text": outcome.text,
@@ -820,40 +817,111 @@ def _shown_end(
     return {**shown, "why": end.why} if end.why else shown
 
 
-def _ways(
-    states: Sequence[_State], place: Mapping[str, int]
-) -> list[list[int]]:
-    """Count, from each state, the schedules to each outcome.
-
-    Raises ScheduleError where they go in a circle, and have no number.
-    """
-    ways: list[list[int] | None] = [None] * len(states)
+def _check_ends(states: Sequence[_State]) -> None:
+    """Raise ScheduleError where schedules go round and have no end."""
+    done: set[int] = set()
     entered: set[int] = set()
     waiting = [0]
     while waiting:
         number = waiting[-1]
-        state = states[number]
-        ahead = state.next.values()
-        if ways[number] is not None:
+        ahead = set(states[number].next.values()) - done
+        if number in done or number in entered:
             waiting.pop()
-        elif number not in entered:
-            entered.add(number)
-            if any(n in entered and ways[n] is None for n in ahead):
-                raise ScheduleError(_goes_round(state))
-            waiting += [n for n in ahead if ways[n] is None]
+            done.add(number)
+        elif ahead & entered or number in ahead:
+            raise ScheduleError(_goes_round(states[number]))
         else:
-            waiting.pop()
-            total = [0] * len(place)
-            if state.end is not None:
-                total[place[state.end.text]] = 1
-            for next_number in ahead:
-                more = ways[next_number]
-                assert more is not None
-                total = [
-                    a + b for a, b in zip(total, more, strict=True)
-                ]
-            ways[number] = total
-    return [found or [] for found in ways]
+            entered.add(number)
+            waiting += ahead
+
+
+def _backwards(states: Sequence[_State]) -> list[int]:
+    """Return the numbers of the states, each after all that follow it."""
+    order: list[int] = []
+    waiting = [0]
+    seen: set[int] = set()
+    while waiting:
+        number = waiting.pop()
+        if number < 0:
+            order.append(~number)
+        elif number not in seen:
+            seen.add(number)
+            ahead = sorted(states[number].next.items(), reverse=True)
+            waiting += [~number, *(after for _, after in ahead)]
+    return order
+
+
+def _minimal(states: Sequence[_State]) -> list[_State]:
+    """Make one of states that look alike, and so does all after them.
+
+    How many states a search tells apart depends on the library's own
+    variables, which differ from version to version; this does not.
+    """
+    alike: dict[str, int] = {}
+    kind: dict[int, int] = {}
+    for number in _backwards(states):
+        state = states[number]
+        after = sorted((c, kind[n]) for c, n in state.next.items())
+        text = json.dumps([state.shown, after, repr(state.end)])
+        kind[number] = alike.setdefault(text, number)
+    few = _renumbered(states, [n for n in kind if kind[n] == n], kind)
+    order = _backwards(few)[::-1]
+    return _renumbered(few, order, {n: n for n in order})
+
+
+def _renumbered(
+    states: Sequence[_State],
+    order: Sequence[int],
+    kind: Mapping[int, int],
+) -> list[_State]:
+    """Return some states in an order that begins with the first."""
+    order = [kind[0], *(n for n in order if n != kind[0])]
+    place = {number: index for index, number in enumerate(order)}
+    return [
+        replace(
+            states[number],
+            next={
+                chosen: place[kind[after]]
+                for chosen, after in states[number].next.items()
+            },
+        )
+        for number in order
+    ]
+
+
+def _in_order(
+    search: _Search, states: Sequence[_State]
+) -> tuple[list[CodeType], list[list[int]]]:
+    """Return the functions, and each lane's, as the states show them."""
+    new: dict[int, int] = {}
+    lanes: list[list[int]] = [[] for _ in search.lanes]
+    for state in states:
+        for lane, place in zip(lanes, state.shown["at"], strict=True):
+            block = place and new.setdefault(place[0], len(new))
+            if place and block not in lane:
+                lane.append(block)
+        state.shown["at"] = [
+            place and [new[place[0]], *place[1:]]
+            for place in state.shown["at"]
+        ]
+    return [search.blocks[old] for old in new], lanes
+
+
+def _ways(
+    states: Sequence[_State], place: Mapping[str, int]
+) -> list[list[int]]:
+    """Count, from each state, the schedules to each outcome."""
+    ways: list[list[int]] = [[] for _ in states]
+    for number in _backwards(states):
+        state = states[number]
+        total = [0] * len(place)
+        if state.end is not None:
+            total[place[state.end.text]] = 1
+        for after in state.next.values():
+            more = ways[after]
+            total = [a + b for a, b in zip(total, more, strict=True)]
+        ways[number] = total
+    return ways
 
 
 def _goes_round(state: _State) -> str:
@@ -957,6 +1025,12 @@ def replay(
     with _Subject(program, step) as subject:
         search = _Search(subject, None, len(schedule))
         search.follow([LETTERS.index(letter) for letter in schedule])
+    taken = len(search.states) - 1
+    if taken < len(schedule):
+        raise ScheduleError(
+            f"the program has ended after {taken} steps; leave out "
+            f"{schedule[taken:]!r} at the end of the schedule"
+        )
     states = [state.shown for state in search.states]
     steps = tuple(
         (letter, _line(search, state, LETTERS.index(letter)))

@@ -82,6 +82,10 @@ class Freezer:
         if kind in _PLAIN:
             if kind is int and value in self._threads:
                 return "thread", self._threads[value]
+            if kind is float or kind is complex:
+                return kind.__name__, repr(
+                    value
+                )  # -0.0 is not 0.0 here
             return kind.__name__, value
         if isinstance(value, Enum):
             return kind.__qualname__, value.name
@@ -257,6 +261,13 @@ def is_lock(value: object) -> bool:
     return isinstance(value, (Lock, _RLOCK, threading.Condition))
 
 
+def _are_locks(value: object) -> bool:
+    """Tell whether a value is a lock, or holds nothing but locks."""
+    if isinstance(value, (list, tuple)) and value:
+        return all(map(_are_locks, value))
+    return is_lock(value)
+
+
 @dataclass
 class Names:
     """What the threads share, each thing under the name of its place."""
@@ -339,11 +350,11 @@ def name_shared(run: Run, globals_: Mapping[str, Any]) -> Names:
     names = Names()
     for name, value in _entries(run.shared):
         names.add(name, value)
-        if not is_lock(value) and not callable(value):
+        if not _are_locks(value) and not callable(value):
             names.values[name] = value
     for name, value in globals_.items():
         names.add(name, value)
-        if not is_lock(value):
+        if not _are_locks(value):
             names.values[name] = value
     return names
 

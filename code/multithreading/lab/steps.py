@@ -48,6 +48,8 @@ class Statement:
     #: Whether it leaves behind what no local variable shows: the
     #: iterator of a loop, a context manager, a value being returned.
     hides: bool
+    #: Whether it is a `for`, whose rounds no local variable may show.
+    counts: bool
 
 
 def _is_value(node: ast.expr | None) -> bool:
@@ -55,8 +57,17 @@ def _is_value(node: ast.expr | None) -> bool:
     match node:
         case None | ast.Constant() | ast.Name():
             return True
+        case _:
+            return False
+
+
+def _is_fixed_range(node: ast.expr) -> bool:
+    """Tell whether an expression is a range that is always the same."""
+    match node:
         case ast.Call(func=ast.Name(id="range"), args=args):
-            return all(map(_is_value, args))
+            return all(
+                isinstance(value, ast.Constant) for value in args
+            )
         case _:
             return False
 
@@ -108,7 +119,7 @@ def _statement(node: ast.stmt, guarded: bool) -> Statement:
             plain = all(_is_place(i.context_expr) for i in items)
             hides = not plain
         case ast.For(iter=iterated):
-            hides = not _is_value(iterated)
+            hides = not _is_fixed_range(iterated)
     return Statement(
         line=node.lineno,
         acts=acts,
@@ -118,6 +129,7 @@ def _statement(node: ast.stmt, guarded: bool) -> Statement:
         defines=isinstance(node, (ast.FunctionDef, ast.ClassDef)),
         plain=plain,
         hides=hides,
+        counts=isinstance(node, ast.For),
     )
 
 

@@ -1,0 +1,179 @@
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from multithreading.lab import kernel_view
+from multithreading.lab.kernel_view import (
+    GIL,
+    IO,
+    LOCK,
+    RUNNING,
+    SLEEPING,
+    View,
+    image,
+    state_of,
+)
+
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux has /proc"
+)
+X86 = "x86_64"
+ARM = "aarch64"
+#: The addresses of an interpreter's variables.
+INSIDE = [(0x1000, 0x2000), (0x8000, 0x9000)]
+
+
+@pytest.mark.parametrize(
+    ("machine", "syscall", "state"),
+    [
+        (X86, "running", RUNNING),
+        (X86, "-1 0x7ffd 0x7f3a", RUNNING),
+        (X86, "202 0x1000 0x189 0x0", GIL),
+        (X86, "202 0x8fff 0x189 0x0", GIL),
+        (X86, "202 0x2000 0x189 0x0", LOCK),
+        (X86, "202 0xfff 0x189 0x0", LOCK),
+        (X86, "230 0x1 0x1 0x7ffd", SLEEPING),
+        (X86, "35 0x7ffd 0x0", SLEEPING),
+        (X86, "0 0x5 0x7f3a 0x1", IO),
+        (ARM, "98 0x1000 0x189 0x0", GIL),
+        (ARM, "98 0x3000 0x189 0x0", LOCK),
+        (ARM, "115 0x1 0x1 0xffff", SLEEPING),
+        (ARM, "202 0x1000 0x0", IO),
+    ],
+)
+def test_the_state_is_read_off_the_call(
+    monkeypatch, machine, syscall, state
+):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert state_of(syscall, INSIDE) == state
+
+
+def test_without_a_gil_no_wait_is_called_so(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: X86)
+    assert state_of("202 0x1000 0x189 0x0", []) == LOCK
+
+
+@linux
+@pytest.mark.parametrize(
+    ("gil", "known"), [(True, True), (False, False)]
+)
+def test_a_view_knows_the_variables_where_there_is_a_gil(gil, known):
+    view = View(os.getpid(), gil=gil)
+    view.look()
+    assert bool(view._variables) is known
+
+
+@linux
+def test_the_image_is_of_the_interpreter_and_nothing_else(monkeypatch):
+    lines = [
+        "1000-2000 r-xp 0 08:02 1 /usr/lib/libpython3.13.so.1.0",
+        "2000-3000 rw-p 0 08:02 1 /usr/lib/libpython3.13.so.1.0",
+        "3000-4000 rw-p 0 00:00 0 ",
+        "5000-6000 rw-p 0 00:00 0 ",
+        "6000-7000 rw-p 0 00:00 0 [heap]",
+        "7000-8000 r-xp 0 08:02 2 /lib/python3.13/x.cpython-313.so",
+        "8000-9000 rw-p 0 00:00 0 ",
+        "9000-a000 r-xp 0 08:02 3 /home/a python/bin/python3",
+    ]
+    monkeypatch.setattr(Path, "read_text", lambda _: "\n".join(lines))
+    assert image(1) == [
+        (0x1000, 0x2000),
+        (0x2000, 0x3000),
+        (0x3000, 0x4000),
+        (0x9000, 0xA000),
+    ]
+
+
+@linux
+def test_a_view_sees_a_thread_wait():
+    gate = threading.Lock()
+    gate.acquire()
+    thread = threading.Thread(target=gate.acquire, args=(True, 30))
+    thread.start()
+    variables = image(os.getpid())
+    path = Path(f"/proc/self/task/{thread.native_id}/syscall")
+    limit = time.monotonic() + 30
+    try:
+        while state_of(path.read_text(), variables) != LOCK:
+            assert time.monotonic() < limit
+        view = View(os.getpid(), gil=True)
+        view.look()
+    finally:
+        gate.release()
+        thread.join(30)
+    view.close()
+    states = {number: state for number, state, *_ in view.rows}
+    assert states[thread.native_id] == LOCK
+
+
+@linux
+def test_what_ended_and_is_not_joined_is_not_running():
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    view = View(process.pid, gil=False)
+    view.look()
+    process.wait(30)
+    view.close()
+    assert view.rows == []
+    with pytest.raises(FileNotFoundError):
+        view.look()
+
+
+@linux
+@pytest.mark.parametrize("end", [b"end\n", b""])
+def test_the_observer_answers_and_ends(end):
+    file = kernel_view.__file__
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", file, str(os.getpid()), "gil"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        process.stdin.write(b"look\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        rows, _ = process.communicate(end, 30)
+    assert answer == b"ready\n"
+    assert rows == b"[]\n"
+    assert process.returncode == 0
+
+
+@linux
+def test_a_machine_that_is_not_known_is_named():
+    code = (
+        "import platform, runpy; platform.machine = lambda: 'abacus'; "
+        f"runpy.run_path({kernel_view.__file__!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(os.getpid()), "gil"],
+        input="look\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.stdout == "unknown machine type abacus\n"
+    assert done.returncode == 0
+
+
+def test_a_look_holds_for_a_while(monkeypatch):
+    view = View(1, gil=False)
+    monkeypatch.setattr(time, "perf_counter", lambda: 9.0)
+    for state, moment in [
+        *((LOCK, 1.0), (LOCK, 1.002), (RUNNING, 1.004)),
+        *((SLEEPING, 2.0), (SLEEPING, 3.0), (LOCK, 3.001), (LOCK, 4.0)),
+    ]:
+        view._note(7, state, moment)
+    view.close()
+    assert view.rows == [
+        (7, LOCK, 1.0, 1.004),
+        (7, RUNNING, 1.004, pytest.approx(1.014)),
+        # a sleep goes on from look to look, a wait for a lock may not
+        (7, SLEEPING, 2.0, 3.001),
+        (7, LOCK, 3.001, pytest.approx(3.011)),
+        (7, LOCK, 4.0, 4.01),
+    ]

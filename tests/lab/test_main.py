@@ -1,0 +1,302 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from bs4 import BeautifulSoup
+
+from multithreading.lab.scripts import run_module
+
+LIMIT = 60.0
+
+SHOP = """\
+import sys
+import threading
+
+stock = 1
+sold = []
+lock = threading.Lock()
+
+
+def buy():
+    global stock
+    if stock > 0:
+        stock -= 1
+        sold.append("one")
+
+
+def result():
+    return f"{len(sold)} sold"
+
+
+def hold():
+    with lock:
+        waiting.wait(0.05)
+
+
+if __name__ == "__main__":
+    waiting = threading.Event()
+    print("given", sys.argv)
+    for name in ("ann", "bob"):
+        threading.Thread(target=hold, name=name).start()
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("shop.py").write_text(SHOP)
+    return tmp_path
+
+
+def lab(*arguments):
+    return run_module(
+        "multithreading.lab", *arguments, check=False, timeout=LIMIT
+    )
+
+
+def refused(*arguments):
+    """Return the one line that refuses what was asked for."""
+    done = lab(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert not list(Path().glob("*.html"))
+    return line
+
+
+def heading(file):
+    page = BeautifulSoup(Path(file).read_text("utf-8"), "html.parser")
+    return page.h1.get_text()
+
+
+# --- timeline ---
+
+
+def test_a_timeline_is_written_beside_the_script():
+    done = lab("timeline", "shop.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    output = done.stdout.splitlines()
+    assert output[0] == "given ['shop.py']"
+    # threads that nobody joins are waited for, as Python does
+    assert "bob" in output[1]
+    assert "for lock, held by ann" in output[1]
+    assert output[2:] == ["The page is shop-timeline.html"]
+    title = heading("shop-timeline.html")
+    assert title == "What the threads of shop.py did"
+
+
+def test_the_script_gets_its_arguments():
+    done = lab(
+        *("timeline", "shop.py", "--output", "made.html"),
+        *("--", "--quick", "-x", "--output"),
+    )
+    assert done.returncode == 0, done.stderr
+    given = ["shop.py", "--quick", "-x", "--output"]
+    assert f"given {given}" in done.stdout
+    assert "The page is made.html" in done.stdout
+    assert [p.name for p in Path().glob("*.html")] == ["made.html"]
+
+
+def test_a_script_in_a_folder_finds_what_stands_beside_it(folder):
+    (folder / "app").mkdir()
+    (folder / "app" / "helper.py").write_text("import threading\n")
+    (folder / "app" / "run.py").write_text(
+        "import helper\n"
+        "thread = helper.threading.Thread(target=print)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+    )
+    done = lab("timeline", "app/run.py")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "app" / "run-timeline.html").is_file()
+
+
+def test_a_script_that_fails_has_its_traceback_and_its_page():
+    Path("fails.py").write_text(f"{SHOP}    raise KeyError('gone')\n")
+    done = lab("timeline", "fails.py")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    # nothing of the laboratory's own
+    assert lines[1].startswith('  File "fails.py", line ')
+    assert lines[-1] == "KeyError: 'gone'"
+    assert Path("fails-timeline.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "text"),
+    [
+        ("sys.exit()", 0, ""),
+        ("sys.exit(0)", 0, ""),
+        ("sys.exit(3)", 1, ""),
+        ("sys.exit('no luck')", 1, "no luck\n"),
+    ],
+)
+def test_a_script_may_exit(code, status, text):
+    Path("exits.py").write_text(f"{SHOP}    {code}\n")
+    done = lab("timeline", "exits.py")
+    assert (done.returncode, done.stderr) == (status, text)
+    assert Path("exits-timeline.html").is_file()
+
+
+def test_a_script_that_is_no_python_has_its_error():
+    Path("bad.py").write_text("x = (\n")
+    done = lab("timeline", "bad.py")
+    assert done.returncode == 1
+    assert "bad.py" in done.stderr
+    assert "SyntaxError: '(' was never closed" in done.stderr
+    assert "multithreading" not in done.stderr
+    assert not list(Path().glob("*.html"))
+
+
+def test_a_script_without_threads_is_refused():
+    Path("none.py").write_text("print(1)\n")
+    line = refused("timeline", "none.py")
+    assert line == "error: none.py: it started no thread"
+
+
+def test_what_is_not_there_is_named():
+    assert refused("timeline", "no.py") == (
+        "error: no.py: there is no such file"
+    )
+    out = ("shop.py", "--output", "no/page.html")
+    assert refused("timeline", *out) == (
+        "error: no: there is no such folder"
+    )
+    assert refused("timeline", "shop.py", "--output", ".") == (
+        "error: .: it is a folder; name a file in it"
+    )
+    explore = ("explore", "shop.py:buy", "--output", "no/page.html")
+    assert refused(*explore) == "error: no: there is no such folder"
+
+
+WAITS = """\
+import threading
+
+end = threading.Event()
+thread = threading.Thread(target=end.wait, name="waiter")
+thread.start()
+print("started", flush=True)
+try:
+    thread.join()
+finally:
+    end.set()
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows sends no such signal"
+)
+def test_ctrl_c_ends_the_script_and_writes_the_page():
+    Path("waits.py").write_text(WAITS)
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "multithreading.lab",
+            "timeline",
+            "waits.py",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "started\n"
+        observers = psutil.Process(process.pid).children()
+        groups = {os.getpgid(observer.pid) for observer in observers}
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert "The page is waits-timeline.html" in output
+    _, alive = psutil.wait_procs(observers, LIMIT)
+    assert not alive
+    if sys.platform == "linux":
+        assert groups == {observer.pid for observer in observers}
+        assert "No view of the kernel" not in output
+
+
+# --- explore ---
+
+
+def test_an_exploration_is_written_beside_the_program():
+    done = lab("explore", "shop.py:buy,buy", "--result", "result")
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in ("1 sold", "2 sold", "The page is shop-explore.html"):
+        assert text in done.stdout
+    title = heading("shop-explore.html")
+    assert title == "Every schedule of shop.py:buy,buy"
+
+
+def test_the_options_of_an_exploration_are_used():
+    done = lab(
+        *("explore", "shop.py:buy,buy", "--result", "result"),
+        *("--preemptions", "0", "--step", "access"),
+        *("--output", "made.html"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 sold" not in done.stdout
+    assert "at most 0 preemptions" in done.stdout
+    assert "access" in done.stdout
+    assert [p.name for p in Path().glob("*.html")] == ["made.html"]
+
+
+def test_what_cannot_be_explored_is_told_in_one_line():
+    assert refused("explore", "no.py:buy") == (
+        "error: no.py: No such file or directory"
+    )
+    line = refused("explore", "shop.py:sell")
+    assert line.startswith(
+        "error: shop.py has no function sell; it has"
+    )
+    assert "buy" in line
+    assert "names no function" in refused("explore", "shop.py")
+    line = refused("explore", "shop.py:buy", "--", "word")
+    assert line == "error: only a script gets arguments, after --"
+    Path("bad.py").write_text("x = (\n")
+    assert "bad.py" in refused("explore", "bad.py:x")
+
+
+def test_a_program_that_is_too_large_is_told_in_one_line():
+    Path("large.py").write_text(
+        "n = 0\n\n\ndef work():\n    global n\n"
+        "    for _ in range(1000):\n        n += 1\n"
+    )
+    line = refused(
+        "explore", "large.py:work,work", "--step", "bytecode"
+    )
+    assert "steps" in line
+
+
+# --- Both ---
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        ("explore", "lab explore shop.py:buy,sell"),
+        ("timeline", "lab timeline shop.py"),
+    ],
+)
+def test_the_help_has_an_example(command, example):
+    done = lab(command, "--help")
+    assert done.returncode == 0
+    assert example in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("explore", "shop.py:buy", "--preemptions", "-1"),
+        ("explore", "shop.py:buy", "--step", "word"),
+        ("timeline",),
+    ],
+)
+def test_a_wrong_use_is_told_with_the_right_one(arguments):
+    done = lab(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: python -m multithreading.lab")

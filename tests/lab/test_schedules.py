@@ -311,6 +311,26 @@ def through_map(tally):
     tally.items.extend(map(reading, [tally, tally]))
 
 
+def overwriting(tally):
+    for n in range(3):
+        n = 0
+        tally.seats = n
+
+
+def keeping_perhaps(tally):
+    if tally.seats:
+        tally.lock.acquire()
+
+
+def emptying(tally):
+    tally.seats = 0
+
+
+def taking(tally):
+    tally.lock.acquire()
+    tally.count += 1
+
+
 def pending(tally):
     tally.count = tally.count + more(tally)
 
@@ -339,6 +359,8 @@ def failing(tally):
         [pending, pending],
         [collecting, add],
         [through_map, split],
+        [overwriting, emptying],
+        [keeping_perhaps, emptying, taking],
         [failing, failing],
     ],
     ids=lambda threads: "-".join(t.__name__ for t in threads),

@@ -179,8 +179,8 @@ import threading
 end = threading.Event()
 thread = threading.Thread(target=end.wait, name="waiter")
 thread.start()
-print("started", flush=True)
 try:
+    print("started", flush=True)
     thread.join()
 finally:
     end.set()

@@ -517,15 +517,24 @@ def test_what_is_known_of_a_wait_replaces_what_the_kernel_saw():
 
 def test_what_was_not_seen_is_not_made_up():
     noted = module._Recorder()
-    noted.lanes = [module._Lane("a", 1, 11, 1.0, 9.0)]
-    rows = [(11, RUNNING, 1.002, 2.0), (11, SLEEPING, 3.0, 4.0)]
+    noted.lanes = [
+        module._Lane("a", 1, 11, 1.0, 9.0),
+        module._Lane("b", 2, 12, 1.0, 9.0),
+    ]
+    rows = [
+        (11, RUNNING, 1.002, 2.0),
+        (11, SLEEPING, 3.0, 4.0),
+        (12, IO, 1.002, 7.995),
+        (13, IO, 1.0, 9.0),
+    ]
     timeline = Timeline()
-    module._fill(timeline, noted, [*rows, (12, IO, 1.0, 9.0)], 8.0)
+    module._fill(timeline, noted, rows, 8.0)
     assert timeline.stretches == [
         Stretch("a", RUNNING, 1.0, 2.0),
         Stretch("a", RUNNABLE, 2.0, 3.0),
         Stretch("a", SLEEPING, 3.0, 4.0),
         Stretch("a", RUNNABLE, 4.0, 8.0),
+        Stretch("b", IO, 1.0, 8.0),
     ]
 
 
@@ -880,11 +889,11 @@ def test_an_observer_that_dies_is_told_of():
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        ("import time; time.sleep(60)", "did not answer"),
+        ("import time; time.sleep(999)", "did not answer"),
         ("", "did not answer"),
         ("print('not permitted')", "not permitted"),
         (
-            "import time; print('ready', flush=True); time.sleep(60)",
+            "import time; print('ready', flush=True); time.sleep(999)",
             "ended too early",
         ),
         ("print('ready')", "ended too early"),

@@ -204,11 +204,14 @@ def test_ctrl_c_ends_the_script_and_writes_the_page():
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout.readline() == "started\n"
-        observers = psutil.Process(process.pid).children()
-        groups = {os.getpgid(observer.pid) for observer in observers}
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=LIMIT)
+        try:
+            assert process.stdout.readline() == "started\n"
+            observers = psutil.Process(process.pid).children()
+            groups = {os.getpgid(each.pid) for each in observers}
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
     assert process.returncode == 1
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert "The page is waits-timeline.html" in output

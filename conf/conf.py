@@ -26,6 +26,7 @@ extensions = [
     "myst_nb",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
+    "assets",
     "execution",
     "listing",
     "page",
@@ -59,20 +60,30 @@ bibtex_reference_style = "author_year"
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
+templates_path = ["_templates", "_templates/components"]
 html_css_files = ["book.css"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {
+    "**": [
+        "book-title.html",
+        "search-button-field.html",
+        "sbt-sidebar-nav.html",
+    ]
+}
 html_theme_options = {
+    "article_footer_items": ["page-foot.html"],
+    "footer_content_items": ["copyright.html"],
+    "home_page_in_toc": False,
     "navbar_persistent": [],  # else a second search box, in an empty bar
     "navigation_with_keys": True,
-    "pygments_light_style": "a11y-high-contrast-light",
-    "pygments_dark_style": "a11y-high-contrast-dark",
     "show_toc_level": 2,
+    "toc_title": "On this page",
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
-html_context = {"default_mode": "auto"}
+html_context = {"default_mode": "light"}  # where no script may run
 copybutton_exclude = ".linenos, .gp, .go"
 
 # The PDF: `pdf` makes it, `pdf/book.typ` designs it.

@@ -13,16 +13,37 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 
-def themed(svg: str, prefix: str, alt: str) -> str:
+#: A glyph of matplotlib's font, which every figure of a page may share.
+_GLYPH = re.compile(r'<path id="(DejaVu[\w-]+)"[^>]*/>')
+
+
+def themed(svg: str, prefix: str, alt: str, drawn: set[str]) -> str:
     """Return an SVG document as an element of a page.
 
     What was black takes the colour of the page's text, light or dark.
-    Identifiers get ``prefix``, since two figures may share theirs.
+    Identifiers get ``prefix``, since two figures may share theirs; only
+    glyphs keep them, and those of the page that are already ``drawn``
+    are not drawn again. Numbers keep a hundredth of a point, which is
+    finer than any screen.
     """
+
+    def once(glyph: re.Match[str]) -> str:
+        known = glyph[1] in drawn
+        drawn.add(glyph[1])
+        return "" if known else glyph[0]
+
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
-    svg = re.sub(r'\bid="', rf'id="{prefix}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
+    svg = svg.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    svg = re.sub(
+        r' id="([^"]+)"', lambda i: i[0] if i[1] in used else "", svg
+    )
+    svg = re.sub(r'\b(id="|href="#)(?!DejaVu)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r"(url\(#)", rf"\g<1>{prefix}-", svg)
+    svg = _GLYPH.sub(once, svg)
+    svg = re.sub(r"(\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r">\s+<", "><", svg).replace("<defs></defs>", "")
     svg = re.sub(r"#000000\b|\bblack\b", "currentColor", svg)
     return svg.replace(
         "<svg ",
@@ -44,6 +65,7 @@ class InlineFigures(SphinxPostTransform):
     def run(self, **_: object) -> None:
         """Replace the images of this page."""
         images = list(self.document.findall(nodes.image))
+        drawn: set[str] = set()
         for number, image in enumerate(images, start=1):
             file = Path(self.app.srcdir, image["uri"])
             if file.suffix == ".svg" and file.is_file():
@@ -51,6 +73,7 @@ class InlineFigures(SphinxPostTransform):
                     file.read_text("utf-8"),
                     f"drawn-{number}",
                     image.get("alt", ""),
+                    drawn,
                 )
                 image.replace_self(
                     nodes.raw(

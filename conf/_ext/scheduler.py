@@ -22,24 +22,24 @@ def copy_files(_app: Sphinx, config: Config) -> None:
     ]
 
 
-def add_files(
-    app: Sphinx,
+def add_script(
+    _app: Sphinx,
     _page: str,
     _template: str,
-    _context: dict[str, Any],
+    context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """Name both files in the head of a page that needs them."""
+    """Name the script in the head of a page that needs it."""
     if doctree is not None and any(
         "<schedule-explorer" in raw.astext()
         for raw in doctree.findall(nodes.raw)
     ):
-        app.add_js_file(_SCRIPT, loading_method="defer")
-        app.add_css_file(_STYLE)
+        context.setdefault("page_scripts", []).append(_SCRIPT)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    app.add_css_file(_STYLE)
     app.connect("config-inited", copy_files)
-    app.connect("html-page-context", add_files)
+    app.connect("html-page-context", add_script)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

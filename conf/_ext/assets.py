@@ -1,0 +1,262 @@
+"""One style sheet, one script and three small fonts for all pages.
+
+The theme and the extensions bring a dozen files, most of whose rules no
+page of this book can match. When all pages are written, their style
+sheets are joined in the order in which a page would load them, without
+the rules for classes that neither a page nor a script names; their
+scripts are joined as they are; and the fonts keep the characters that
+the pages show.
+
+``layout.html`` loads the results: ``head.js``, ``page.css``, ``page.js``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import tinycss2
+from docutils import nodes
+from fontTools import subset
+from fontTools.ttLib import TTFont
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+FONTS = Path(__file__).resolve().parents[1] / "fonts"
+ICONS = "vendor/fontawesome/webfonts/fa-solid-900.woff2"
+
+#: The files of the typeface, each with its style and its weight.
+_FACES = (
+    ("literata-regular.woff2", "normal", "400"),
+    ("literata-italic.woff2", "italic", "400"),
+    ("literata-semibold.woff2", "normal", "600"),
+)
+
+#: What the theme's own template would load before all other styles.
+_THEME_STYLES = ("basic.css", "styles/pydata-sphinx-theme.css")
+_THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"
+
+#: Replaced by ``book.css``, which colours code in the page's palette.
+_LEFT_OUT = {"pygments.css", "basic.css"}
+
+#: What the theme copies and no page of this book loads.
+_UNUSED = (
+    "scripts/bootstrap.js*",
+    "scripts/fontawesome.js*",
+    "scripts/*.map",
+    "styles/*.map",
+    "vendor/fontawesome/webfonts/fa-[br]*",
+    "webpack-macros.html",
+    "sbt-webpack-macros.html",
+)
+
+_WORD = re.compile(r"[A-Za-z_][\w-]*")
+#: A custom property's declaration; its value may hold strings and urls.
+_PROPERTY = re.compile(
+    r"(?<=[{;])\s*(--[\w-]+)\s*:"
+    r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^;{}"'])*(?:;|(?=}))"""
+)
+_CLASSES = re.compile(r'\bclass="([^"]*)"')
+
+
+def note_files(
+    app: Sphinx,
+    _page: str,
+    _template: str,
+    context: dict[str, Any],
+    _doctree: nodes.document | None,
+) -> None:
+    """Keep the names of the files that every page would load."""
+    app.book_styles = [
+        *_THEME_STYLES,
+        *_names(context["css_files"], _LEFT_OUT),
+    ]
+    app.book_scripts = [
+        *_names(context["script_files"], set()),
+        _THEME_SCRIPT,
+    ]
+
+
+def _names(files: Iterable[Any], left_out: set[str]) -> list[str]:
+    names = (str(file.filename) for file in files if file.filename)
+    local = (n.removeprefix("_static/") for n in names if ":" not in n)
+    return [n for n in local if n.partition("?")[0] not in left_out]
+
+
+def _classes_of(static: Path, pages: Iterable[str]) -> set[str]:
+    """Return every class that a page has or a script may give."""
+    named = {
+        name
+        for page in pages
+        for classes in _CLASSES.findall(page)
+        for name in classes.split()
+    }
+    for script in static.rglob("*.js"):
+        named.update(_WORD.findall(script.read_text("utf-8")))
+    return named
+
+
+def cut(css: str, known: set[str]) -> str:
+    """Return a style sheet without comments and rules that match nothing.
+
+    A rule goes where each of its selectors names, outside of functions
+    such as ``:not()``, a class that is not ``known``.
+    """
+    rules = tinycss2.parse_stylesheet(
+        css, skip_comments=True, skip_whitespace=True
+    )
+    return "".join(_kept(rules, known))
+
+
+def _kept(rules: list[Any], known: set[str]) -> Iterator[str]:
+    for rule in rules:
+        if rule.type == "qualified-rule":
+            selectors = [
+                selector
+                for selector in _selectors(rule.prelude)
+                if _named_classes(selector) <= known
+            ]
+            body = tinycss2.serialize(rule.content).strip()
+            if selectors and body:
+                heads = (tinycss2.serialize(s) for s in selectors)
+                yield f"{','.join(h.strip() for h in heads)}{{{body}}}"
+        elif rule.type == "at-rule":
+            head = f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}"
+            if rule.content is None:
+                yield f"{head};"
+            elif rule.lower_at_keyword in {"media", "supports", "layer"}:
+                inner = tinycss2.parse_rule_list(
+                    rule.content, skip_comments=True, skip_whitespace=True
+                )
+                if kept := "".join(_kept(inner, known)):
+                    yield f"{head.strip()}{{{kept}}}"
+            else:
+                yield f"{head}{{{tinycss2.serialize(rule.content)}}}"
+
+
+def _without_unused_properties(css: str) -> str:
+    """Drop custom properties that no rule reads, nor those that only they read."""
+    while True:
+        read = set(re.findall(r"var\(\s*(--[\w-]+)", css))
+        shorter = _PROPERTY.sub(
+            lambda found: found[0] if found[1] in read else "", css
+        )
+        if shorter == css:
+            return css
+        css = shorter
+
+
+def _selectors(prelude: list[Any]) -> Iterator[list[Any]]:
+    selector: list[Any] = []
+    for token in prelude:
+        if token.type == "literal" and token.value == ",":
+            yield selector
+            selector = []
+        elif token.type != "comment":
+            selector.append(token)
+    yield selector
+
+
+def _named_classes(selector: list[Any]) -> set[str]:
+    return {
+        name.value
+        for dot, name in zip(selector, selector[1:], strict=False)
+        if dot.type == "literal"
+        and dot.value == "."
+        and name.type == "ident"
+    }
+
+
+def _write_fonts(static: Path, characters: set[int]) -> None:
+    """Write the fonts with these characters alone.
+
+    They come twice: as files, for a page without scripts, and within
+    ``head.js``, which gives them to the browser before it sets a line.
+    A font that came later would move lines under the reader's eyes.
+    """
+    faces, rules = [], []
+    (static / "fonts").mkdir(exist_ok=True)
+    for name, style, weight in _FACES:
+        font = shrink(FONTS / name, characters)
+        (static / "fonts" / name).write_bytes(font)
+        about = {"style": style, "weight": weight}
+        faces.append([about, base64.b64encode(font).decode()])
+        rules.append(
+            f'@font-face{{font-family:"Literata";font-style:{style};'
+            f"font-weight:{weight};src:url(fonts/{name})}}"
+        )
+    (static / "fonts.css").write_text("".join(rules), "utf-8")
+    head = static / "head.js"
+    text = head.read_text("utf-8").replace("[/* fonts */]", json.dumps(faces))
+    head.write_text(text, "utf-8")
+
+
+def shrink(font: Path, characters: set[int]) -> bytes:
+    """Return a font with these characters alone, as WOFF2."""
+    options = subset.Options(
+        flavor="woff2",
+        hinting=False,
+        layout_features=["kern", "liga"],
+        name_IDs=[],
+        notdef_outline=True,
+        recalc_timestamp=False,
+    )
+    opened = TTFont(font)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=characters)
+    subsetter.subset(opened)
+    opened.flavor = "woff2"
+    buffer = BytesIO()
+    opened.save(buffer)
+    return buffer.getvalue()
+
+
+def write(app: Sphinx, exception: Exception | None) -> None:
+    """Write the style sheet, the script and the fonts of all pages."""
+    written = hasattr(app, "book_styles")
+    if exception or app.builder.name != "html" or not written:
+        return
+    out = Path(app.outdir)
+    static = out / "_static"
+    for pattern in _UNUSED:
+        for path in static.glob(pattern):
+            path.unlink()
+    pages = [
+        page.read_text("utf-8")
+        for page in out.rglob("*.html")
+        if static not in page.parents
+    ]
+    read = partial(Path.read_text, encoding="utf-8")
+    scripts = (static / name.partition("?")[0] for name in app.book_scripts)
+    (static / "page.js").write_text(
+        ";\n".join(read(script) for script in scripts), "utf-8"
+    )
+    styles = (static / name.partition("?")[0] for name in app.book_styles)
+    known = _classes_of(static, pages)
+    css = "".join(cut(read(style), known) for style in styles)
+    # `page.css` lies in `_static`; a style sheet below it names files
+    # from its own folder
+    css = css.replace("url(../", "url(")
+    css = _without_unused_properties(css)
+    shown = {ord(character) for character in set("".join(pages))}
+    _write_fonts(static, shown)
+    (static / "page.css").write_text(css, "utf-8")
+    icons = {ord(sign) for sign in css if "\ue000" <= sign <= "\uf8ff"}
+    (static / ICONS).write_bytes(shrink(static / ICONS, icons))
+    logger.info("style sheet: %d bytes", len(css))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    # late, so that every extension has added its files
+    app.connect("html-page-context", note_files, priority=900)
+    app.connect("build-finished", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

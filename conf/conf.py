@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 CONF = Path(__file__).resolve().parent
 ROOT = CONF.parent
@@ -24,8 +27,10 @@ project_copyright = f"2026, {author}"
 language = "en"
 extensions = [
     "myst_nb",
+    "notfound.extension",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
+    "sphinxext.opengraph",
     "assets",
     "execution",
     "listing",
@@ -57,6 +62,12 @@ bibtex_bibfiles = [str(ROOT / "book" / "refs.bib")]
 bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
 
+# Where this copy of the book is served, and the repository that it can be
+# edited in. Both may be unknown: a copy on a disk needs neither.
+html_baseurl = os.environ.get("BOOK_URL", "")
+repository = os.environ.get("BOOK_REPOSITORY", "")
+prefix = urlsplit(html_baseurl).path or "/"
+
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
@@ -83,7 +94,32 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
-html_context = {"default_mode": "light"}  # where no script may run
+html_context = {
+    "default_mode": "light",  # where no script may run
+    "interpreter": f"{platform.python_implementation()} "
+    f"{platform.python_version()}",
+}
+if repository:
+    html_theme_options |= {
+        "path_to_docs": "book",
+        "repository_url": repository,
+        "use_edit_page_button": True,
+    }
+
+# Served for an address that leads nowhere, so its own links begin at the root.
+notfound_urls_prefix = prefix
+notfound_template = "404.html"
+notfound_context = {"title": "No such page", "content_root": prefix}
+
+# What another site shows of a page that is linked there.
+ogp_site_url = html_baseurl
+ogp_type = "book"
+ogp_social_cards = {
+    "enable": bool(html_baseurl),
+    "image": "../conf/_static/mark.png",
+    "image_mini": "../conf/_static/mark.png",
+    "line_color": "#0072B2",
+}
 copybutton_exclude = ".linenos, .gp, .go"
 
 # The PDF: `pdf` makes it, `pdf/book.typ` designs it.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
@@ -84,9 +85,25 @@ class InlineFigures(SphinxPostTransform):
                 )
 
 
+def name_part(
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Tell a page's template which part of the book it belongs to."""
+    if doctree is None:
+        return
+    contents = app.env.get_doctree(app.config.root_doc)
+    for toctree in contents.findall(addnodes.toctree):
+        if page in toctree["includefiles"]:
+            context["part"] = toctree["caption"]
+
+
 def _expected(app: Sphinx) -> Iterator[str]:
     yield from app.env.found_docs
-    yield from ("genindex", "search")
+    yield from ("404", "genindex", "search")
 
 
 def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
@@ -104,5 +121,6 @@ def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_post_transform(InlineFigures)
+    app.connect("html-page-context", name_part)
     app.connect("build-finished", remove_strangers)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,8 @@
 """All that a chapter's outputs depend on, as one key.
 
 The cells, the modules under ``code/`` that they use, directly or not,
-the interpreter, every installed distribution, and the scripts beside
-this one that run the cells.
+the interpreter, the installed distributions that the book asks for, and
+the scripts beside this one that run the cells.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ import importlib.metadata
 import json
 import platform
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from notebooks import code_cells
 
 HERE = Path(__file__).resolve().parent
-CODE = HERE.parents[1] / "code"
+ROOT = HERE.parents[1]
+CODE = ROOT / "code"
+PYPROJECT = ROOT / "pyproject.toml"
 PACKAGE = "multithreading"
 
 #: The scripts that run the cells and judge their outputs.
@@ -77,15 +82,38 @@ def modules_used(sources: list[str], code: Path = CODE) -> set[Path]:
     return used
 
 
+def distributions(pyproject: Path = PYPROJECT) -> dict[str, str]:
+    """Return the versions of what the book asks for, and of what that needs.
+
+    What else is installed, a browser's driver say, changes no output.
+    """
+    asked = tomllib.loads(pyproject.read_text("utf-8"))
+    waiting = [
+        *asked["project"]["dependencies"],
+        *asked["dependency-groups"]["book"],
+    ]
+    versions: dict[str, str] = {}
+    while waiting:
+        asked_for = Requirement(waiting.pop())
+        marker = asked_for.marker
+        name = canonicalize_name(asked_for.name)
+        if name in versions or (
+            # for another system, or for an extra that nobody asked for
+            marker and not marker.evaluate({"extra": ""})
+        ):
+            continue
+        found = importlib.metadata.distribution(name)
+        versions[name] = found.version
+        waiting += found.requires or []
+    return versions
+
+
 @cache
 def _surroundings() -> dict[str, Any]:
-    installed = importlib.metadata.distributions()
     return {
         "python": sys.version,
         "platform": platform.platform(),
-        "installed": sorted(
-            f"{d.name}=={d.version}" for d in installed
-        ),
+        "installed": distributions(),
         "machinery": [
             _digest(HERE / f"{name}.py") for name in _MACHINERY
         ],

@@ -23,6 +23,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
+from sphinx.environment import BuildEnvironment
 from sphinx.highlighting import PygmentsBridge
 from sphinx.util.docutils import SphinxTranslator
 from sphinx.util.osutil import relative_uri
@@ -63,7 +64,8 @@ def test_file(path: Path) -> Path:
     return ROOT / "tests" / inside.with_name(f"test_{inside.name}")
 
 
-def _page(path: Path) -> str:
+def page_of(path: Path) -> str:
+    """Return the name of the page that shows a source file."""
     return path.relative_to(ROOT).with_suffix("").as_posix()
 
 
@@ -98,9 +100,42 @@ class Listing(LiteralInclude):
             if file.is_file():
                 links += [
                     nodes.Text(" · "),
-                    source_link("", text, page=_page(file)),
+                    source_link("", text, page=page_of(file)),
                 ]
+                shown = _shown(self.env)
+                shown.setdefault(self.env.docname, set()).add(file)
         return links
+
+
+def _shown(env: BuildEnvironment) -> dict[str, set[Path]]:
+    """Return the files that the listings of each document link to."""
+    if not hasattr(env, "listed_files"):
+        env.listed_files = {}
+    files: dict[str, set[Path]] = env.listed_files
+    return files
+
+
+def listed_files(env: BuildEnvironment) -> list[Path]:
+    """Return the modules, and their tests, that listings link to."""
+    return sorted(set[Path]().union(*_shown(env).values()))
+
+
+def forget(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """Forget the files of a document that is about to be read anew."""
+    _shown(env).pop(docname, None)
+
+
+def merge(
+    _app: Sphinx,
+    env: BuildEnvironment,
+    docnames: set[str],
+    other: BuildEnvironment,
+) -> None:
+    """Take over what a parallel reader found."""
+    theirs = _shown(other)
+    _shown(env).update(
+        {name: theirs[name] for name in docnames if name in theirs}
+    )
 
 
 def visit_html(self: SphinxTranslator, node: source_link) -> None:
@@ -119,28 +154,26 @@ def depart_html(self: SphinxTranslator, _node: source_link) -> None:
 def source_pages(
     app: Sphinx,
 ) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield a page for each module of the package and for each test."""
+    """Yield a page for each module and each test that a listing names."""
     bridge = PygmentsBridge("html", app.config.pygments_style)
-    for folder in ("code", "tests"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text("utf-8")
-            if not text.strip():
-                continue
-            name = path.relative_to(ROOT).as_posix()
-            heading = f'<h1 class="source-path">{escape(name)}</h1>'
-            code = bridge.highlight_block(
-                text, "python", linenos="inline"
-            )
-            yield (
-                _page(path),
-                {"title": name, "body": heading + code},
-                "page.html",
-            )
+    for path in listed_files(app.env):
+        name = path.relative_to(ROOT).as_posix()
+        heading = f'<h1 class="source-path">{escape(name)}</h1>'
+        code = bridge.highlight_block(
+            path.read_text("utf-8"), "python", linenos="inline"
+        )
+        yield (
+            page_of(path),
+            {"title": name, "body": heading + code},
+            "page.html",
+        )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("listing", Listing)
     app.add_node(source_link, html=(visit_html, depart_html))
+    app.connect("env-purge-doc", forget)
+    app.connect("env-merge-info", merge)
     app.connect("html-collect-pages", source_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

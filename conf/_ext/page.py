@@ -13,6 +13,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from listing import listed_files, page_of
+
 
 #: A glyph of matplotlib's font, which every figure of a page may share.
 _GLYPH = re.compile(r'<path id="(DejaVu[\w-]+)"[^>]*/>')
@@ -103,6 +105,7 @@ def name_part(
 
 def _expected(app: Sphinx) -> Iterator[str]:
     yield from app.env.found_docs
+    yield from map(page_of, listed_files(app.env))
     yield from ("404", "genindex", "search")
 
 
@@ -113,8 +116,7 @@ def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
     known = {f"{name}.html" for name in _expected(app)}
     for page in Path(app.outdir).rglob("*.html"):
         name = page.relative_to(app.outdir).as_posix()
-        kept = ("_static/", "code/", "tests/")
-        if name not in known and not name.startswith(kept):
+        if name not in known and not name.startswith("_static/"):
             page.unlink()
 
 

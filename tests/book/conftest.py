@@ -1,13 +1,11 @@
 """The book as a reader gets it, built once for the tests that read it."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from building import build
 
 
 class Book(NamedTuple):
@@ -15,29 +13,6 @@ class Book(NamedTuple):
 
     html: Path
     pdf: Path
-
-
-def build(to: Path, builder: str, *options: str) -> None:
-    """Build the book into ``to``, as nox does, or fail with its words."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "sphinx", "--fail-on-warning"),
-            *("--quiet", "--no-color", "--conf-dir", "conf"),
-            *(
-                "--builder",
-                builder,
-                "--doctree-dir",
-                str(to / "doctrees"),
-            ),
-            *(*options, "book", str(to / builder)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")

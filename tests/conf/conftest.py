@@ -39,6 +39,7 @@ class Tree:
                     "__pycache__", "threads", "multitasking"
                 ),
             )
+        shutil.copy(ROOT / "pyproject.toml", root)
         self.book = root / "book"
         self.book.mkdir()
         (self.book / "refs.bib").write_text("")

@@ -142,7 +142,7 @@ def _kept(rules: list[Any], known: set[str]) -> Iterator[str]:
                 yield f"{head}{{{tinycss2.serialize(rule.content)}}}"
 
 
-def _without_unused_properties(css: str) -> str:
+def without_unused_properties(css: str) -> str:
     """Drop custom properties that no rule reads, nor those that only they read."""
     while True:
         read = set(re.findall(r"var\(\s*(--[\w-]+)", css))
@@ -245,7 +245,7 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     # `page.css` lies in `_static`; a style sheet below it names files
     # from its own folder
     css = css.replace("url(../", "url(")
-    css = _without_unused_properties(css)
+    css = without_unused_properties(css)
     shown = {ord(character) for character in set("".join(pages))}
     _write_fonts(static, shown)
     (static / "page.css").write_text(css, "utf-8")

@@ -87,6 +87,26 @@ class InlineFigures(SphinxPostTransform):
                 )
 
 
+#: What docutils and its extensions write, and what a reader's helper can use.
+_MENDED = (
+    ('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'),
+    (' role="doc-biblioentry"', ' role="listitem"'),
+)
+
+
+def mend(
+    _app: Sphinx,
+    _page: str,
+    _template: str,
+    context: dict[str, Any],
+    _doctree: nodes.document | None,
+) -> None:
+    """Mend roles in the text of a page, of which a level or a sense is missing."""
+    for wrong, right in _MENDED:
+        if "body" in context:
+            context["body"] = context["body"].replace(wrong, right)
+
+
 def name_part(
     app: Sphinx,
     page: str,
@@ -123,6 +143,7 @@ def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_post_transform(InlineFigures)
+    app.connect("html-page-context", mend)
     app.connect("html-page-context", name_part)
     app.connect("build-finished", remove_strangers)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from building import build
+from serving import served
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
     "--no-sandbox",
@@ -108,3 +111,18 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert faults == []
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the whole book's pages."""
+    to = tmp_path_factory.mktemp("site")
+    build(to, "html")
+    return to / "html"
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Serve the pages; return the address without the last slash."""
+    with served(site) as address:
+        yield address

@@ -63,15 +63,36 @@ def motion(page: Any) -> list[str]:
 
 
 def lines(page: Any, most: int = 75) -> list[str]:
-    """What is set in lines of more characters than can be read at ease."""
+    """What is set in lines of more characters than can be read at ease.
+
+    Counted are the lines that are full, so not a paragraph's last.
+    """
     found = page.evaluate(
-        """most => [...document.querySelectorAll("article p")].filter(p => {
-            const box = p.getBoundingClientRect();
-            const style = getComputedStyle(p);
-            const height = parseFloat(style.lineHeight);
-            const count = Math.round(box.height / height);
-            return count > 3 && p.textContent.length / (count - 0.5) > most;
-        }).map(p => `long lines: ${p.textContent.slice(0, 60)}`)""",
+        """most => {
+            const long = [];
+            const range = document.createRange();
+            for (const p of document.querySelectorAll("article p")) {
+                const tops = [];
+                const texts = document.createTreeWalker(p, 4);
+                for (let t = texts.nextNode(); t; t = texts.nextNode())
+                    for (let at = 0; at < t.length; at++) {
+                        range.setStart(t, at);
+                        range.setEnd(t, at + 1);
+                        const {bottom, width} = range.getBoundingClientRect();
+                        if (width) tops.push(bottom);
+                    }
+                const height = parseFloat(getComputedStyle(p).lineHeight);
+                let count = 0, lines = 0, last = tops[0];
+                for (const [at, top] of tops.entries())
+                    if (top - last > height / 2) {
+                        [last, lines, count] = [top, lines + 1, at];
+                    }
+                if (lines > 2 && count / lines > most) long.push(
+                    `${(count / lines).toFixed()} characters a line: `
+                    + p.textContent.slice(0, 60));
+            }
+            return long;
+        }""",
         most,
     )
     return list(found)

@@ -1,6 +1,7 @@
 """The pages as a web server gives them: compressed, on loopback alone."""
 
 import gzip
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -44,7 +45,13 @@ def served(folder: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *about: object) -> None:
+            # a browser may hang up on what it no longer needs
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(*about)  # type: ignore[arg-type]
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(CONF / "_ext"))
 
 from sphinx.errors import ConfigError  # noqa: E402
 
+from fingerprint import machinery_digest  # noqa: E402
 from listing import module_file  # noqa: E402
 
 try:
@@ -57,6 +58,8 @@ nb_mime_priority_overrides = [
     ("epub", "text/markdown", 25),
 ]
 book_outputs = str(ROOT / "build" / "outputs")
+# A page depends on what makes it, as on its text.
+book_machinery = machinery_digest(CONF)
 
 bibtex_bibfiles = [str(ROOT / "book" / "refs.bib")]
 bibtex_default_style = "plain"

@@ -124,6 +124,17 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def machinery_digest(conf: Path) -> str:
+    """Return the digest of the extensions and templates in ``conf``."""
+    files = [*conf.rglob("*.py"), *conf.rglob("*.html")]
+    everything = {
+        path.relative_to(conf).as_posix(): _digest(path)
+        for path in sorted(files)
+    }
+    text = json.dumps(everything, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def key(notebook: NotebookNode) -> str:
     """Return the digest of all that the notebook's outputs depend on."""
     cells = [

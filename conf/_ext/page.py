@@ -45,7 +45,10 @@ def themed(svg: str, prefix: str, alt: str, drawn: set[str]) -> str:
     svg = re.sub(r'\b(id="|href="#)(?!DejaVu)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"(url\(#)", rf"\g<1>{prefix}-", svg)
     svg = _GLYPH.sub(once, svg)
-    svg = re.sub(r"(\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(
+        # a factor keeps its digits: it stretches what it multiplies
+        r"scale\([^)]*\)|(\.\d\d)\d+", lambda n: n[1] or n[0], svg
+    )
     svg = re.sub(r">\s+<", "><", svg).replace("<defs></defs>", "")
     svg = re.sub(r"#000000\b|\bblack\b", "currentColor", svg)
     return svg.replace(
@@ -142,6 +145,7 @@ def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    app.add_config_value("book_machinery", "", "env", str)
     app.add_post_transform(InlineFigures)
     app.connect("html-page-context", mend)
     app.connect("html-page-context", name_part)

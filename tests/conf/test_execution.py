@@ -314,6 +314,17 @@ def test_only_what_the_book_asks_for_can_change_an_output(
     assert _ran(_good(two_chapters.build()).out) == set()
 
 
+def test_an_edited_template_makes_every_page_anew(two_chapters):
+    template = two_chapters.root / "conf/_templates/404.html"
+    text = template.read_text("utf-8")
+    _good(two_chapters.build())
+    template.write_text(text.replace("leads nowhere", "ends here"), "utf-8")
+    built = _good(two_chapters.build())
+    assert _ran(built.out) == set()
+    assert "updating environment: [config changed" in built.out
+    assert "ends here" in _page(built, "404")
+
+
 def test_a_damaged_store_is_run_again(two_chapters):
     for kept in (two_chapters.root / "build/outputs").rglob("*.json"):
         kept.write_text(kept.read_text("utf-8")[:-20], "utf-8")

@@ -8,7 +8,7 @@ SVG = """<?xml version="1.0"?>
 <metadata>who, and when</metadata>
 <defs><path id="a" d="M0 0"/></defs>
 <path id="unused" d="M0 0"/><!-- a label -->
-<path id="DejaVuSans-13" d="M1.23456 0"/>
+<path id="DejaVuSans-13" d="M1.23456 0" transform="scale(0.015625)"/>
 <use href="#DejaVuSans-13"/>
 <use xlink:href="#a" style="stroke: #000000; fill: #0072b2"/>
 <rect clip-path="url(#a)" fill="black"/>
@@ -52,5 +52,5 @@ def test_what_nobody_sees_is_left_out() -> None:
     page = themed(SVG, "one", "words", set())
     assert "unused" not in page
     assert "<!--" not in page
-    assert 'd="M1.23 0"' in page
+    assert 'd="M1.23 0" transform="scale(0.015625)"' in page
     assert "> <" not in page.replace("\n", " ")

@@ -126,6 +126,40 @@ def name_part(
             context["part"] = toctree["caption"]
 
 
+def add_claims(
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    _doctree: nodes.document | None,
+) -> None:
+    """Say under each chapter's name on the first page what it claims."""
+    if page != app.config.root_doc:
+        return
+
+    def add(link: re.Match[str]) -> str:
+        claim = escape(_claim(app, link[1]))
+        return f'{link[0]}<span class="claim">{claim}</span>'
+
+    context["body"] = re.sub(
+        r'(?<=<li class="toctree-l1">)<a [^>]*href="([^"]+)\.html">.*?</a>',
+        add,
+        context["body"],
+    )
+
+
+def _claim(app: Sphinx, name: str) -> str:
+    """Return the sentence in italics under a chapter's title, or ''."""
+    if name not in app.env.found_docs:
+        return ""
+    for title in app.env.get_doctree(name).findall(nodes.title):
+        after = title.next_node(nodes.paragraph, ascend=True)
+        if after and isinstance(after[0], nodes.emphasis) and len(after) == 1:
+            return str(after.astext())
+        break
+    return ""
+
+
 def _expected(app: Sphinx) -> Iterator[str]:
     yield from app.env.found_docs
     yield from map(page_of, listed_files(app.env))
@@ -147,6 +181,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("book_machinery", "", "env", str)
     app.add_post_transform(InlineFigures)
+    app.connect("html-page-context", add_claims)
     app.connect("html-page-context", mend)
     app.connect("html-page-context", name_part)
     app.connect("build-finished", remove_strangers)

@@ -101,9 +101,32 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+def judges(session: nox.Session) -> None:
+    """Install what judges the pages: axe and Lighthouse, from npm."""
+    if not shutil.which("npm"):
+        session.error(
+            "npm is not found: apt-get install nodejs npm on Debian; "
+            "elsewhere install Node.js 18.20 or newer"
+        )
+    asked, to = Path("tests/browser"), BUILD / "node"
+    lock = "package-lock.json"
+    done = to / "node_modules" / ".package-lock.json"
+    known = done.exists() and (to / lock).exists()
+    if known and (to / lock).read_text() == (asked / lock).read_text():
+        return
+    to.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", lock):
+        shutil.copy(asked / name, to / name)
+    session.run(
+        *("npm", "ci", "--prefix", str(to), "--ignore-scripts"),
+        *("--no-audit", "--no-fund", "--loglevel=error"),
+        external=True,
+    )
+
+
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Check the pages in headless Chromium."""
+    """Check every page in headless Chromium, and the EPUB."""
     names = ("chromium", "chromium-browser", "google-chrome")
     if not (
         os.environ.get("CHROMIUM") or any(map(shutil.which, names))
@@ -114,6 +137,7 @@ def browser(session: nox.Session) -> None:
             "the path of its program"
         )
     prepare(session, "requirements-browser.lock")
+    judges(session)
     session.run(
         *("python", "-m", "pytest", "tests/browser", *session.posargs),
         env={"BOOK_BROWSER": "required"},

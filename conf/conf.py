@@ -76,6 +76,7 @@ html_title = project
 html_static_path = ["_static"]
 templates_path = ["_templates", "_templates/components"]
 html_css_files = ["book.css"]
+html_js_files = ["modes.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False

@@ -35,8 +35,11 @@ def theme(page: Any) -> str:
 def test_the_chosen_colours_stay(opened):
     page = opened("index", color_scheme="light")
     assert theme(page) == "light"
-    page.get_by_role("button", name="Dark", exact=True).click()
+    dark = page.get_by_role("button", name="Dark", exact=True)
+    assert dark.get_attribute("aria-pressed") == "false"
+    dark.click()
     assert theme(page) == "dark"
+    page.wait_for_selector("[aria-pressed=true][data-mode=dark]")
     page.get_by_role("link", name="The lock").first.click()
     page.wait_for_load_state("load")
     assert theme(page) == "dark"
@@ -44,7 +47,7 @@ def test_the_chosen_colours_stay(opened):
     page.reload()
     assert theme(page) == "light"
     page.emulate_media(color_scheme="dark")
-    assert theme(page) == "dark"
+    page.wait_for_selector("html[data-theme=dark]")
 
 
 def test_a_reader_without_scripts_has_the_text_its_letters_and_its_colours(

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copyfile
-from typing import Any, NamedTuple
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+from typing import Any, ClassVar, NamedTuple
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import jinja2
 import typst
@@ -46,25 +46,18 @@ FILES = {
 }
 COVER = "cover.png"
 
-MEDIA_TYPES = {
-    ".css": "text/css",
-    ".jpg": "image/jpeg",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-    ".woff2": "font/woff2",
-    ".xhtml": "application/xhtml+xml",
-}
-
-#: What a landmark of the navigation is called, by the page's name.
+#: What the navigation calls a page that readers look for.
 LANDMARKS = {
-    "reference/glossary": "glossary",
-    "reference/bibliography": "bibliography",
-    "genindex": "index",
+    "reference/glossary.xhtml": "glossary",
+    "reference/bibliography.xhtml": "bibliography",
+    "genindex.xhtml": "index",
 }
 
-#: A table of as many columns is a list of cells on a narrow screen.
-WIDE = 4
+#: A table of more columns, and wider than so many letters, is a list of
+#: cells on a small screen.
+COLUMNS, LETTERS = 3, 36
+#: A table with a longer word breaks its words, where it has to.
+WORD = 18
 
 
 class Entry(NamedTuple):
@@ -78,10 +71,20 @@ class Entry(NamedTuple):
 class BookBuilder(Epub3Builder):
     """Writes the pages of the book, and packs them."""
 
+    media_types: ClassVar[dict[str, str]] = {
+        **Epub3Builder.media_types,
+        ".txt": "text/plain",
+        ".woff2": "font/woff2",
+    }
+
     def init(self) -> None:
         """Take templates from ``conf/epub/``, never those of the web."""
         self.config.templates_path = [str(LOOKS)]
         super().init()
+
+    def get_outdated_docs(self) -> Iterator[str]:
+        """Write every page: its head and its pictures hang on others."""
+        yield from self.env.found_docs
 
     def init_highlighter(self) -> None:
         """Have each line of code wrap below its own beginning."""
@@ -119,44 +122,49 @@ class BookBuilder(Epub3Builder):
         draw(CONF / "_static" / "cover.svg", Path(self.outdir, COVER))
 
     def handle_finish(self) -> None:
-        """Pack the book."""
-        pages = [f"{name}.xhtml" for name in self._names()]
-        others = [COVER, *FILES]
-        if self.images:
-            others += [
-                f"{self.imagedir}/{name}"
-                for name in sorted(set(self.images.values()))
-            ]
-        files = [*pages, *others]
-        texts = {page: self._read(page) for page in pages}
+        """Write what the package says of itself, and pack it."""
+        out = Path(self.outdir)
+        titles = self._titles()
+        pages = list(titles)
+        for name in sorted(self.env.found_docs):
+            if f"{name}.xhtml" not in titles:
+                logger.warning(
+                    "the EPUB has no place for this page: "
+                    "name it in a toctree of %s",
+                    self.env.doc2path(self.config.root_doc, base=False),
+                    location=name,
+                )
+        images = sorted(set(self.images.values()))
+        files = [
+            *pages,
+            *(f"{self.imagedir}/{name}" for name in images),
+            COVER,
+            *FILES,
+        ]
+        drawn = [p for p in pages if b"<svg" in (out / p).read_bytes()]
         moment = time.gmtime(
             int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
         )
-        contents = list(self._contents())
         about = {
             "config": self.config,
-            "contents": contents,
-            "files": files,
-            "first": contents[1].children[0].href
-            if len(contents) > 1 and contents[1].children
-            else pages[0],
-            "landmarks": {
-                f"{name}.xhtml": kind
-                for name, kind in LANDMARKS.items()
-                if f"{name}.xhtml" in pages
+            "contents": list(self._contents()),
+            "files": {
+                file: self.media_types[Path(file).suffix]
+                for file in files
             },
-            "media_types": {
-                file: MEDIA_TYPES[Path(file).suffix] for file in files
+            "first": pages[:2][-1],
+            "landmarks": {
+                file: kind
+                for file, kind in LANDMARKS.items()
+                if file in pages
             },
             "modified": time.strftime("%Y-%m-%dT%H:%M:%SZ", moment),
             "pages": pages,
-            "properties": {
-                page: "svg" for page in pages if "<svg" in texts[page]
-            }
+            "properties": dict.fromkeys(drawn, "svg")
             | {COVER: "cover-image"},
-            "titles": self._titles(),
+            "titles": titles,
         }
-        environment = jinja2.Environment(
+        templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(LOOKS),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
@@ -165,18 +173,11 @@ class BookBuilder(Epub3Builder):
         )
         written = ["META-INF/container.xml", "content.opf", "nav.xhtml"]
         for name in written:
-            text = environment.get_template(Path(name).name).render(
-                about
-            )
-            to = Path(self.outdir, name)
-            to.parent.mkdir(exist_ok=True)
-            to.write_text(text, "utf-8")
-        name = f"{self.config.epub_basename}.epub"
-        pack(Path(self.outdir), name, [*written, *files], moment)
-        logger.info("The EPUB is %s.", Path(self.outdir, name))
-
-    def _read(self, page: str) -> str:
-        return Path(self.outdir, page).read_text("utf-8")
+            text = templates.get_template(Path(name).name).render(about)
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text(text, "utf-8")
+        package = out / f"{self.config.epub_basename}.epub"
+        pack(package, [*written, *files], moment)
 
     # What is in the book, in its order ---------------------------------
 
@@ -187,17 +188,19 @@ class BookBuilder(Epub3Builder):
             names = [name for _, name in toctree["entries"]]
             yield toctree.get("caption") or "", names
 
-    def _names(self) -> list[str]:
-        """Return the names of the pages."""
-        chapters = [name for _, names in self._parts() for name in names]
-        return [self.config.root_doc, *chapters]
-
     def _titles(self) -> dict[str, str]:
+        """Return the title of each page, in their order."""
+        chapters = [
+            name for _, names in self._parts() for name in names
+        ]
         titles = {"genindex": "Index"} | {
             name: title.astext()
             for name, title in self.env.titles.items()
         }
-        return {f"{name}.xhtml": titles[name] for name in self._names()}
+        return {
+            f"{name}.xhtml": titles[name]
+            for name in [self.config.root_doc, *chapters]
+        }
 
     def _contents(self) -> Iterator[Entry]:
         """Yield the table of contents: parts, chapters, sections."""
@@ -247,25 +250,24 @@ def draw(svg: Path, png: Path) -> None:
 
 
 def pack(
-    folder: Path, name: str, files: list[str], moment: time.struct_time
+    package: Path, files: list[str], moment: time.struct_time
 ) -> None:
-    """Write the package; equal files and moment give equal bytes."""
+    """Pack files that lie beside; the same at one moment are the same.
 
-    def info(file: str, how: int) -> ZipInfo:
-        found = ZipInfo(file, moment[:6])
-        found.compress_type = how
-        found.external_attr = 0o644 << 16
-        found.create_system = 3
-        return found
-
-    with ZipFile(folder / name, "w") as package:
-        # the first file, and not compressed: so the format is known
-        package.writestr(
-            info("mimetype", ZIP_STORED), "application/epub+zip"
-        )
-        for file in files:
-            data = (folder / file).read_bytes()
-            package.writestr(info(file, ZIP_DEFLATED), data)
+    The first says what the package is, and is not compressed.
+    """
+    with ZipFile(package, "w") as target:
+        for file in ["mimetype", *files]:
+            info = ZipInfo(file, moment[:6])
+            info.create_system = 3  # as on Unix, wherever it is made
+            info.external_attr = 0o644 << 16
+            if file == "mimetype":
+                target.writestr(info, "application/epub+zip")
+            else:
+                info.compress_type = ZIP_DEFLATED
+                target.writestr(
+                    info, (package.parent / file).read_bytes()
+                )
 
 
 class Hanging(PygmentsBridge):
@@ -308,8 +310,10 @@ class ForReaders(SphinxPostTransform):
         for caption in self.document.findall(nodes.caption):
             _name_sources(caption)
         for table in self.document.findall(nodes.tgroup):
-            if table["cols"] >= WIDE:
+            if table["cols"] > COLUMNS:
                 _label_cells(table)
+            if max(map(len, table.astext().split()), default=0) > WORD:
+                table.parent["classes"].append("long-words")
 
 
 def _name_sources(caption: nodes.caption) -> None:
@@ -326,24 +330,29 @@ def _name_sources(caption: nodes.caption) -> None:
 
 
 def _label_cells(table: nodes.tgroup) -> None:
-    """Put the name of its column into each cell."""
-    table.parent["classes"].append("wide")
-    head = next(table.findall(nodes.thead), None)
-    body = next(table.findall(nodes.tbody), None)
-    if head is None or body is None:
+    """Put the name of its column into each cell of a wide table."""
+    head, *rows = (row.children for row in table.findall(nodes.row))
+    names = [cell.astext() for cell in head]
+    widths = (
+        max(len(cell.astext()) for cell in column)
+        for column in zip(head, *rows, strict=True)
+    )
+    if sum(widths) <= LETTERS:
         return
-    names = [entry.astext() for entry in head.findall(nodes.entry)]
-    for row in body.findall(nodes.row):
-        for name, entry in zip(names, row.children, strict=True):
-            if name and entry.astext():
+    table.parent["classes"].append("wide")
+    for row in rows:
+        for name, cell in zip(names, row, strict=True):
+            if name and cell.astext():
                 label = nodes.inline("", name, classes=["column"])
-                entry.children[0].insert(0, label)
+                cell.children[0].insert(0, label)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("sphinx.builders.epub3")
     app.add_builder(BookBuilder, override=True)
-    app.add_config_value("epub_subtitle", "", "epub", types=frozenset({str}))
+    app.add_config_value(
+        "epub_subtitle", "", "epub", types=frozenset({str})
+    )
     app.add_post_transform(ForReaders)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

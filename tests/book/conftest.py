@@ -1,43 +1,20 @@
 """The book as a reader gets it, built once for the tests that read it."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from building import build
 
 
 class Book(NamedTuple):
-    """Where the pages and the PDF are."""
+    """Where the pages, the PDF, and the unpacked EPUB are."""
 
     html: Path
     pdf: Path
-
-
-def build(to: Path, builder: str, *options: str) -> None:
-    """Build the book into ``to``, as nox does, or fail with its words."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "sphinx", "--fail-on-warning"),
-            *("--quiet", "--no-color", "--conf-dir", "conf"),
-            *(
-                "--builder",
-                builder,
-                "--doctree-dir",
-                str(to / "doctrees"),
-            ),
-            *(*options, "book", str(to / builder)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
+    epub: Path
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +22,13 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     to = tmp_path_factory.mktemp("book")
     build(to, "html")
     build(to, "typst")
+    build(to, "epub")
+    with ZipFile(to / "epub" / "multithreading-in-python.epub") as epub:
+        epub.extractall(to / "unpacked")
     return Book(
         html=to / "html",
         pdf=to / "pdf" / "multithreading-in-python.pdf",
+        epub=to / "unpacked",
     )
 
 

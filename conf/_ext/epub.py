@@ -26,6 +26,7 @@ from sphinx.builders.epub3 import Epub3Builder
 from sphinx.highlighting import PygmentsBridge
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
+from sphinx.util.osutil import relative_uri
 
 from listing import source_link
 
@@ -53,6 +54,15 @@ LANDMARKS = {
     "genindex.xhtml": "index",
 }
 
+#: A picture that is so many times as wide as high fills a narrow screen
+#: better when it is turned.
+TURNED = 1.3
+_SVG = re.compile(
+    r'<svg\b[^>]*\bviewBox="0 0 (?P<width>[\d.]+) (?P<height>[\d.]+)"'
+    r"[^>]*>.*</svg>",
+    re.S,
+)
+
 #: A table of more columns, and wider than so many letters, is a list of
 #: cells on a small screen.
 COLUMNS, LETTERS = 3, 36
@@ -68,6 +78,19 @@ class Entry(NamedTuple):
     children: list[Entry]
 
 
+class Figure:
+    """A wide picture, and the link to where it stands in the text."""
+
+    def __init__(self, found: re.Match[str], back: str) -> None:
+        self.width, self.height = found["width"], found["height"]
+        self.back = back
+        # a picture within another has its size in the other's units
+        head, end, rest = found[0].partition(">")
+        head = re.sub(r' (?:width|height|class)="[^"]*"', "", head)
+        size = f' width="{self.width}" height="{self.height}"'
+        self.svg = head + size + end + rest
+
+
 class BookBuilder(Epub3Builder):
     """Writes the pages of the book, and packs them."""
 
@@ -81,6 +104,7 @@ class BookBuilder(Epub3Builder):
         """Take templates from ``conf/epub/``, never those of the web."""
         self.config.templates_path = [str(LOOKS)]
         super().init()
+        self.figures: dict[str, Figure] = {}
 
     def get_outdated_docs(self) -> Iterator[str]:
         """Write every page: its head and its pictures hang on others."""
@@ -137,6 +161,7 @@ class BookBuilder(Epub3Builder):
         images = sorted(set(self.images.values()))
         files = [
             *pages,
+            *self.figures,
             *(f"{self.imagedir}/{name}" for name in images),
             COVER,
             *FILES,
@@ -152,6 +177,7 @@ class BookBuilder(Epub3Builder):
                 file: self.media_types[Path(file).suffix]
                 for file in files
             },
+            "figures": list(self.figures),
             "first": pages[:2][-1],
             "landmarks": {
                 file: kind
@@ -160,7 +186,7 @@ class BookBuilder(Epub3Builder):
             },
             "modified": time.strftime("%Y-%m-%dT%H:%M:%SZ", moment),
             "pages": pages,
-            "properties": dict.fromkeys(drawn, "svg")
+            "properties": dict.fromkeys([*drawn, *self.figures], "svg")
             | {COVER: "cover-image"},
             "titles": titles,
         }
@@ -172,9 +198,15 @@ class BookBuilder(Epub3Builder):
             lstrip_blocks=True,
         )
         written = ["META-INF/container.xml", "content.opf", "nav.xhtml"]
-        for name in written:
-            text = templates.get_template(Path(name).name).render(about)
-            (out / name).parent.mkdir(exist_ok=True)
+        texts = {
+            name: templates.get_template(Path(name).name).render(about)
+            for name in written
+        }
+        turned = templates.get_template("figure.xhtml")
+        for name, figure in self.figures.items():
+            texts[name] = turned.render(about, figure=figure)
+        for name, text in texts.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(text, "utf-8")
         package = out / f"{self.config.epub_basename}.epub"
         pack(package, [*written, *files], moment)
@@ -316,6 +348,40 @@ class ForReaders(SphinxPostTransform):
                 table.parent["classes"].append("long-words")
 
 
+class Turned(SphinxPostTransform):
+    """Lead from a wide picture to one that fills a narrow screen.
+
+    In the text it is as narrow as the screen, and its letters are small;
+    turned, on a page of its own, it is about twice as large.
+    """
+
+    default_priority = 950  # after the pictures have come into the page
+
+    def run(self, **_: object) -> None:
+        """Link the pictures of this page, where it is for the EPUB."""
+        builder = self.app.builder
+        if not isinstance(builder, BookBuilder):
+            return
+        name = self.env.docname
+        pictures = [
+            (raw, found)
+            for raw in self.document.findall(nodes.raw)
+            if (found := _SVG.search(raw.astext()))
+            and float(found["width"]) >= TURNED * float(found["height"])
+        ]
+        for number, (raw, found) in enumerate(pictures, start=1):
+            page = f"{name}.xhtml"
+            other = f"figures/{name.replace('/', '-')}-{number}.xhtml"
+            back = f"{page}#larger-{number}"
+            builder.figures[other] = Figure(found, back)
+            link = (
+                f'<a class="larger" id="larger-{number}" '
+                f'href="{relative_uri(page, other)}">{found[0]}</a>'
+            )
+            text = raw.astext().replace(found[0], link)
+            raw.replace_self(nodes.raw("", text, format="html"))
+
+
 def _name_sources(caption: nodes.caption) -> None:
     """Say where a listing's files are, in place of links to their pages."""
     links = [n for n in caption if isinstance(n, source_link)]
@@ -355,4 +421,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "epub_subtitle", "", "epub", types=frozenset({str})
     )
     app.add_post_transform(ForReaders)
+    app.add_post_transform(Turned)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -123,11 +123,17 @@ def test_the_spine_has_the_order_of_the_book(read):
         "one.xhtml",
         "other.xhtml",
         "genindex.xhtml",
+        "figures/one-1.xhtml",
     ]
+    apart = package.select('itemref[linear="no"]')
+    assert [files[i["idref"]] for i in apart] == spine[-1:]
     cover = package.select_one('[properties="cover-image"]')
     assert cover["href"] == "cover.png"
-    drawn = package.select_one('[properties="svg"]')
-    assert drawn["href"] == "one.xhtml"
+    drawn = package.select('[properties="svg"]')
+    assert [item["href"] for item in drawn] == [
+        "one.xhtml",
+        "figures/one-1.xhtml",
+    ]
 
 
 def test_the_package_is_described(read):
@@ -191,6 +197,19 @@ def test_a_wide_table_has_its_columns_in_its_cells(read):
 def test_a_picture_is_drawn_in_the_page_with_its_words(read):
     picture = read("one.xhtml").select_one("svg")
     assert picture["aria-label"] == 'One lane, "running".'
+
+
+def test_a_wide_picture_leads_to_a_larger_one_and_back(read):
+    link = read("one.xhtml").select_one("a:has(> svg)")
+    assert link["href"] == "figures/one-1.xhtml"
+    page = read("figures/one-1.xhtml")
+    assert page.select_one("a")["href"] == f"../one.xhtml#{link['id']}"
+    picture = page.select_one("svg svg")
+    assert picture["aria-label"] == link.svg["aria-label"]
+    outer = page.select_one("svg")
+    _, _, height, width = outer["viewbox"].split()
+    assert (picture["width"], picture["height"]) == (width, height)
+    assert float(width) > float(height)
 
 
 def test_the_index_leads_to_its_places(read):

@@ -142,6 +142,7 @@ def test_a_wide_figure_is_larger_on_its_own_page(visit, spine):
     larger = page.get_by_role("img", name=label, exact=True)
     after = larger.bounding_box()
     assert after["height"] > 1.4 * before["width"]
+    assert after["height"] < PHONE["height"]
     page.get_by_text("Back to the text").click()
     page.wait_for_url("**/threads/locks.xhtml#larger-1")
 

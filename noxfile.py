@@ -24,6 +24,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 BUILD = Path("build")
 HTML = BUILD / "html" / "index.html"
 PDF = BUILD / "pdf" / "multithreading-in-python.pdf"
+EPUB = BUILD / "epub" / "multithreading-in-python.epub"
 
 
 def prepare(session: nox.Session, *more: str) -> None:
@@ -92,6 +93,14 @@ def pdf(session: nox.Session) -> None:
     prepare(session)
     sphinx(session, "typst")
     session.log(f"The book is at {PDF}: {PDF.resolve().as_uri()}")
+
+
+@nox.session
+def epub(session: nox.Session) -> None:
+    """Build the book as an EPUB, for readers with a small screen."""
+    prepare(session)
+    sphinx(session, "epub")
+    session.log(f"The book is at {EPUB}: {EPUB.resolve().as_uri()}")
 
 
 @nox.session

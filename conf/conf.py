@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib.metadata import version as installed
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ except ValueError as problem:
 
 project = "Multithreading in Python"
 author = "The authors of Multithreading in Python"
+version = installed("multithreading")
 project_copyright = f"2026, {author}"
 language = "en"
 extensions = [
@@ -33,6 +35,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinxext.opengraph",
     "assets",
+    "epub",
     "execution",
     "listing",
     "page",
@@ -125,6 +128,18 @@ ogp_social_cards = {
     "line_color": "#0072B2",
 }
 copybutton_exclude = ".linenos, .gp, .go"
+
+# The EPUB: `epub` makes it, `epub/` says and designs what is in it.
+epub_basename = "multithreading-in-python"
+epub_title = project
+epub_subtitle = "The book that runs"
+epub_identifier = "urn:uuid:40230c00-c18f-49af-8c91-0816fe947c5d"
+epub_description = (
+    "A book on threads, processes and the GIL, in which nothing is "
+    "pasted: each listing is a piece of a tested package, and each "
+    "output was printed by the build that made the book."
+)
+epub_show_urls = "no"  # a link is enough
 
 # The PDF: `pdf` makes it, `pdf/book.typ` designs it.
 typst_documents = [

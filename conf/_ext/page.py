@@ -134,7 +134,7 @@ def add_claims(
     _doctree: nodes.document | None,
 ) -> None:
     """Say under each chapter's name on the first page what it claims."""
-    if page != app.config.root_doc:
+    if page != app.config.root_doc or app.builder.name != "html":
         return
 
     def add(link: re.Match[str]) -> str:

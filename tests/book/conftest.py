@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import ZipFile
 
 import pytest
 
@@ -9,10 +10,11 @@ from building import build
 
 
 class Book(NamedTuple):
-    """Where the pages and the PDF are."""
+    """Where the pages, the PDF, and the unpacked EPUB are."""
 
     html: Path
     pdf: Path
+    epub: Path
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +22,13 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     to = tmp_path_factory.mktemp("book")
     build(to, "html")
     build(to, "typst")
+    build(to, "epub")
+    with ZipFile(to / "epub" / "multithreading-in-python.epub") as epub:
+        epub.extractall(to / "unpacked")
     return Book(
         html=to / "html",
         pdf=to / "pdf" / "multithreading-in-python.pdf",
+        epub=to / "unpacked",
     )
 
 

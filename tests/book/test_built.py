@@ -1,4 +1,4 @@
-"""The pages and the PDF, as they were built."""
+"""The pages, the PDF and the EPUB, as they were built."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from bs4 import BeautifulSoup
 
-from compare import missing_from_pdf
+from compare import missing_from_epub, missing_from_pdf
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -18,15 +18,20 @@ def soup(page: Path) -> BeautifulSoup:
     return BeautifulSoup(page.read_text("utf-8"), "html.parser")
 
 
-def pages(html: Path) -> list[Path]:
+def pages(folder: Path) -> list[Path]:
     return [
         page
-        for page in sorted(html.rglob("*.html"))
+        for page in sorted(folder.rglob("*.*html"))
         if "_static" not in page.parts
     ]
 
 
-def test_no_page_loads_anything_from_another_host(book):
+@pytest.fixture(params=["html", "epub"])
+def folder(book, request):
+    return getattr(book, request.param)
+
+
+def test_no_page_loads_anything_from_another_host(folder):
     loaded = re.compile(
         r"<(?:script|img|iframe|source|video|audio|embed|object)\b[^>]*"
         r"\b(?:src|data)=\"(?:https?:)?//[^\"]*"
@@ -35,21 +40,22 @@ def test_no_page_loads_anything_from_another_host(book):
     )
     found = {
         match[0]
-        for page in [*pages(book.html), *book.html.rglob("*.css")]
+        for page in [*pages(folder), *folder.rglob("*.css")]
         for match in loaded.finditer(page.read_text("utf-8"))
     }
     assert found == set()
 
 
-def test_every_link_between_pages_arrives(book):
+def test_every_link_between_pages_arrives(folder):
     names = {
         page: {
             *(tag["id"] for tag in soup(page).select("[id]")),
             *(tag["name"] for tag in soup(page).select("a[name]")),
             "",
         }
-        for page in pages(book.html)
+        for page in pages(folder)
     }
+    assert len(names) > 15
     dead = []
     for page in names:
         for link in soup(page).select("a[href]"):
@@ -58,7 +64,7 @@ def test_every_link_between_pages_arrives(book):
                 continue
             there = (page.parent / unquote(target)).resolve()
             there = page if not target else there
-            if there.suffix != ".html":
+            if there.suffix not in {".html", ".xhtml"}:
                 if not there.exists():
                     dead.append((page.name, link["href"]))
             elif unquote(anchor) not in names.get(there, set()):
@@ -76,8 +82,8 @@ def test_every_chapter_has_a_picture_described_in_words(book):
                 assert len(words) >= 5, f"{page.name}: {words}"
 
 
-def test_every_glued_value_arrived(book):
-    for page in pages(book.html):
+def test_every_glued_value_arrived(folder):
+    for page in pages(folder):
         for value in soup(page).select(".pasted-text"):
             assert value.get_text().strip(), page.name
         assert not soup(page).select(".system-message"), page.name
@@ -106,3 +112,7 @@ def test_a_second_run_gives_the_same_pages(book, rerun):
 
 def test_the_pdf_has_all_that_the_pages_have(book):
     assert missing_from_pdf(book.html, book.pdf) == []
+
+
+def test_the_epub_has_all_that_the_pages_have(book):
+    assert missing_from_epub(book.html, book.epub) == []

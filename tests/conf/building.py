@@ -1,4 +1,4 @@
-"""Builds the book as a reader gets it."""
+"""Builds the book as nox does, for the tests that read what it makes."""
 
 import subprocess
 import sys

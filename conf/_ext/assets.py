@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,20 @@ def _kept(rules: list[Any], known: set[str]) -> Iterator[str]:
                 heads = (tinycss2.serialize(s) for s in selectors)
                 yield f"{','.join(h.strip() for h in heads)}{{{body}}}"
         elif rule.type == "at-rule":
-            head = f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}"
+            head = (
+                f"@{rule.at_keyword}{tinycss2.serialize(rule.prelude)}"
+            )
             if rule.content is None:
                 yield f"{head};"
-            elif rule.lower_at_keyword in {"media", "supports", "layer"}:
+            elif rule.lower_at_keyword in {
+                "media",
+                "supports",
+                "layer",
+            }:
                 inner = tinycss2.parse_rule_list(
-                    rule.content, skip_comments=True, skip_whitespace=True
+                    rule.content,
+                    skip_comments=True,
+                    skip_whitespace=True,
                 )
                 if kept := "".join(_kept(inner, known)):
                     yield f"{head.strip()}{{{kept}}}"
@@ -143,15 +152,15 @@ def _kept(rules: list[Any], known: set[str]) -> Iterator[str]:
 
 
 def without_unused_properties(css: str) -> str:
-    """Drop custom properties that no rule reads, nor those that only they read."""
-    while True:
-        read = set(re.findall(r"var\(\s*(--[\w-]+)", css))
-        shorter = _PROPERTY.sub(
-            lambda found: found[0] if found[1] in read else "", css
-        )
-        if shorter == css:
-            return css
-        css = shorter
+    """Drop custom properties that no rule needs.
+
+    One that only such a property reads is not needed either.
+    """
+    read = set(re.findall(r"var\(\s*(--[\w-]+)", css))
+    shorter = _PROPERTY.sub(
+        lambda found: found[0] if found[1] in read else "", css
+    )
+    return css if shorter == css else without_unused_properties(shorter)
 
 
 def _selectors(prelude: list[Any]) -> Iterator[list[Any]]:
@@ -168,7 +177,7 @@ def _selectors(prelude: list[Any]) -> Iterator[list[Any]]:
 def _named_classes(selector: list[Any]) -> set[str]:
     return {
         name.value
-        for dot, name in zip(selector, selector[1:], strict=False)
+        for dot, name in pairwise(selector)
         if dot.type == "literal"
         and dot.value == "."
         and name.type == "ident"
@@ -195,7 +204,9 @@ def _write_fonts(static: Path, characters: set[int]) -> None:
         )
     (static / "fonts.css").write_text("".join(rules), "utf-8")
     head = static / "head.js"
-    text = head.read_text("utf-8").replace("[/* fonts */]", json.dumps(faces))
+    text = head.read_text("utf-8").replace(
+        "[/* fonts */]", json.dumps(faces)
+    )
     head.write_text(text, "utf-8")
 
 
@@ -235,11 +246,15 @@ def write(app: Sphinx, exception: Exception | None) -> None:
         if static not in page.parents
     ]
     read = partial(Path.read_text, encoding="utf-8")
-    scripts = (static / name.partition("?")[0] for name in app.book_scripts)
+    scripts = (
+        static / name.partition("?")[0] for name in app.book_scripts
+    )
     (static / "page.js").write_text(
         ";\n".join(read(script) for script in scripts), "utf-8"
     )
-    styles = (static / name.partition("?")[0] for name in app.book_styles)
+    styles = (
+        static / name.partition("?")[0] for name in app.book_styles
+    )
     known = _classes_of(static, pages)
     css = "".join(cut(read(style), known) for style in styles)
     # `page.css` lies in `_static`; a style sheet below it names files

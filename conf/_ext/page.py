@@ -15,7 +15,6 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from listing import listed_files, page_of
 
-
 #: A glyph of matplotlib's font, which every figure of a page may share.
 _GLYPH = re.compile(r'<path id="(DejaVu[\w-]+)"[^>]*/>')
 
@@ -36,7 +35,9 @@ def themed(svg: str, prefix: str, alt: str, drawn: set[str]) -> str:
         return "" if known else glyph[0]
 
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
+    svg = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S
+    )
     svg = svg.replace("xlink:href", "href")
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(
@@ -47,7 +48,9 @@ def themed(svg: str, prefix: str, alt: str, drawn: set[str]) -> str:
     svg = _GLYPH.sub(once, svg)
     svg = re.sub(
         # a factor keeps its digits: it stretches what it multiplies
-        r"scale\([^)]*\)|(\.\d\d)\d+", lambda n: n[1] or n[0], svg
+        r"scale\([^)]*\)|(\.\d\d)\d+",
+        lambda n: n[1] or n[0],
+        svg,
     )
     svg = re.sub(r">\s+<", "><", svg).replace("<defs></defs>", "")
     svg = re.sub(r"#000000\b|\bblack\b", "currentColor", svg)
@@ -92,7 +95,10 @@ class InlineFigures(SphinxPostTransform):
 
 #: What docutils and its extensions write, and what a reader's helper can use.
 _MENDED = (
-    ('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'),
+    (
+        'class="caption" role="heading"',
+        'class="caption" role="heading" aria-level="2"',
+    ),
     (' role="doc-biblioentry"', ' role="listitem"'),
 )
 
@@ -104,7 +110,7 @@ def mend(
     context: dict[str, Any],
     _doctree: nodes.document | None,
 ) -> None:
-    """Mend roles in the text of a page, of which a level or a sense is missing."""
+    """Mend roles that lack a level, or that no reader's helper knows."""
     for wrong, right in _MENDED:
         if "body" in context:
             context["body"] = context["body"].replace(wrong, right)
@@ -154,7 +160,11 @@ def _claim(app: Sphinx, name: str) -> str:
         return ""
     for title in app.env.get_doctree(name).findall(nodes.title):
         after = title.next_node(nodes.paragraph, ascend=True)
-        if after and isinstance(after[0], nodes.emphasis) and len(after) == 1:
+        if (
+            after
+            and isinstance(after[0], nodes.emphasis)
+            and len(after) == 1
+        ):
             return str(after.astext())
         break
     return ""

@@ -10,7 +10,14 @@ from typing import Any
 NODE = Path(__file__).resolve().parents[2] / "build/node/node_modules"
 
 #: WCAG 2.2 to level AA, and what axe calls best practice.
-RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+RULES = (
+    "wcag2a",
+    "wcag2aa",
+    "wcag21a",
+    "wcag21aa",
+    "wcag22aa",
+    "best-practice",
+)
 
 
 def accessibility(page: Any) -> list[str]:
@@ -144,7 +151,9 @@ def keyboard(page: Any) -> list[str]:
         html = page.locator(f"[data-stop='{missing}']").first.evaluate(
             "e => e.outerHTML.slice(0, 120)"
         )
-        faults.append(f"Tab reaches {len(seen)} of {wanted}, not {html}")
+        faults.append(
+            f"Tab reaches {len(seen)} of {wanted}, not {html}"
+        )
     return faults
 
 

@@ -55,9 +55,9 @@ BAD = [
     ),
     (
         faults.keyboard,
-        page_with('<button tabindex="-1" data-stop="9">x</button>').replace(
-            '<a href="#main-content">To the text</a>', ""
-        ),
+        page_with(
+            '<button tabindex="-1" data-stop="9">x</button>'
+        ).replace('<a href="#main-content">To the text</a>', ""),
         "the first stop is",
     ),
     (
@@ -80,7 +80,9 @@ BAD = [
     ),
     (
         faults.printing,
-        page_with(f"<pre>{WORDS * 3}</pre>", "pre { overflow: hidden }"),
+        page_with(
+            f"<pre>{WORDS * 3}</pre>", "pre { overflow: hidden }"
+        ),
         "cut off",
     ),
     (
@@ -111,9 +113,12 @@ def show(browser: Any) -> Any:
         contexts.append(context)
         page = context.new_page()
         faults.watch_shifts(page)
-        page.route("http://book.test/", lambda r: r.fulfill(
-            body=text, content_type="text/html; charset=utf-8"
-        ))
+        page.route(
+            "http://book.test/",
+            lambda r: r.fulfill(
+                body=text, content_type="text/html; charset=utf-8"
+            ),
+        )
         page.goto("http://book.test/")
         return page
 
@@ -134,7 +139,8 @@ def test_a_bad_page_is_told(
 
 
 @pytest.mark.parametrize(
-    "find", sorted({find for find, _, _ in BAD}, key=lambda f: f.__name__)
+    "find",
+    sorted({find for find, _, _ in BAD}, key=lambda f: f.__name__),
 )
 def test_a_good_page_is_not(
     show: Any, find: Callable[[Any], list[str]]

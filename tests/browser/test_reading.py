@@ -70,7 +70,9 @@ def test_a_reader_without_scripts_has_the_text_its_letters_and_its_colours(
 
 
 def copied(page: Any, block: str) -> str:
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.context.grant_permissions(
+        ["clipboard-read", "clipboard-write"]
+    )
     where = page.locator(block).first
     where.hover()
     where.locator("button.copybtn").click()
@@ -107,7 +109,9 @@ def test_the_printed_page_has_every_line_of_every_listing(opened):
     pdf = PdfReader(BytesIO(page.pdf(format="A4")))
     text = "".join(sheet.extract_text() for sheet in pdf.pages)
     squeezed = "".join(text.split())
-    lost = [l for l in lines if "".join(l.split()) not in squeezed]
+    lost = [
+        line for line in lines if "".join(line.split()) not in squeezed
+    ]
     assert lost == []
 
 

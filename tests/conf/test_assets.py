@@ -8,7 +8,10 @@ from fontTools.ttLib import TTFont
 
 from assets import cut, shrink, without_unused_properties
 
-FONT = Path(__file__).resolve().parents[2] / "conf/fonts/literata-regular.woff2"
+FONT = (
+    Path(__file__).resolve().parents[2]
+    / "conf/fonts/literata-regular.woff2"
+)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +32,19 @@ FONT = Path(__file__).resolve().parents[2] / "conf/fonts/literata-regular.woff2"
         ('.a{content:"\\f0c9"}', '.a{content:"\uf0c9"}'),
     ],
 )
-def test_a_rule_goes_where_no_page_has_its_class(css: str, kept: str) -> None:
+def test_a_rule_goes_where_no_page_has_its_class(
+    css: str, kept: str
+) -> None:
     assert cut(css, {"a"}) == kept
 
 
 def test_a_property_goes_that_no_rule_reads() -> None:
-    css = ":root{--x:1;--y:var(--x);--z:2;--u:url('a;b')}p{top:var(--z)}"
-    assert without_unused_properties(css) == ":root{--z:2;}p{top:var(--z)}"
+    css = (
+        ":root{--x:1;--y:var(--x);--z:2;--u:url('a;b')}p{top:var(--z)}"
+    )
+    assert (
+        without_unused_properties(css) == ":root{--z:2;}p{top:var(--z)}"
+    )
 
 
 def test_a_property_stays_that_another_needs_which_is_read() -> None:

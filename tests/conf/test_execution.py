@@ -318,7 +318,9 @@ def test_an_edited_template_makes_every_page_anew(two_chapters):
     template = two_chapters.root / "conf/_templates/404.html"
     text = template.read_text("utf-8")
     _good(two_chapters.build())
-    template.write_text(text.replace("leads nowhere", "ends here"), "utf-8")
+    template.write_text(
+        text.replace("leads nowhere", "ends here"), "utf-8"
+    )
     built = _good(two_chapters.build())
     assert _ran(built.out) == set()
     assert "updating environment: [config changed" in built.out

@@ -37,12 +37,14 @@ def test_only_the_element_is_left_with_its_words() -> None:
     assert 'aria-label="a &quot;quoted&quot; word"' in page
 
 
-def test_glyphs_are_drawn_once_in_a_page_and_other_strokes_each_time() -> None:
+def test_glyphs_are_drawn_once_in_a_page_and_other_strokes_each_time() -> (
+    None
+):
     drawn: set[str] = set()
     one = themed(SVG, "one", "words", drawn)
     two = themed(SVG, "two", "words", drawn)
     assert one.count('<path id="DejaVuSans-13"') == 1
-    assert "<path id=\"DejaVu" not in two
+    assert '<path id="DejaVu' not in two
     for page in (one, two):
         assert '<use href="#DejaVuSans-13"/>' in page
     assert '<path id="two-a"' in two

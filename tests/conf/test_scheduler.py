@@ -1,6 +1,5 @@
 """The element for schedules has what it needs, wherever it stands."""
 
-import re
 from pathlib import Path
 
 import pytest

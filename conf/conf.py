@@ -41,6 +41,7 @@ extensions = [
     "page",
     "pdf",
     "scheduler",
+    "search",
 ]
 nitpicky = True
 numfig = True
@@ -78,8 +79,8 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 templates_path = ["_templates", "_templates/components"]
-html_css_files = ["book.css"]
-html_js_files = ["modes.js"]
+html_css_files = ["book.css", "search.css"]
+html_js_files = ["modes.js", "search.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False

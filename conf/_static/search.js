@@ -39,7 +39,7 @@
     const made = new MiniSearch({
       idField: "url",
       fields: ["title", "terms", "page", "text", "code"],
-      storeFields: ["title", "page", "text", "terms"],
+      storeFields: ["title", "page", "text"],
       processTerm: term,
       searchOptions: {
         boost: { title: 5, terms: 6, page: 2, text: 1.5, code: 0.5 },
@@ -58,18 +58,19 @@
     return made;
   };
 
-  // The words round the first one that was found, each found one marked.
+  const split = (text) => text.split(/([\p{L}\p{N}]+)/u);
+  const mark = (parts, found) => parts.map(
+    (part) => found.has(term(part)) ? element("mark", {}, part) : part);
+
+  // The words round the first one that was found.
   const excerpt = (text, found) => {
-    const parts = text.split(/([\p{L}\p{N}]+)/u);
-    const hit = (part) => found.has(term(part) ?? "");
-    const first = Math.max(parts.findIndex(hit), 0);
+    const parts = split(text);
+    const first = parts.findIndex((part) => found.has(term(part)));
     const start = Math.max(first - 16, 0);
-    const shown = parts.slice(start, start + 64);
-    return [
-      start ? "… " : "",
-      ...shown.map((part) => hit(part) ? element("mark", {}, part) : part),
-      start + 64 < parts.length ? " …" : "",
-    ];
+    const shown = mark(parts.slice(start, start + 64), found);
+    if (start) shown.unshift("… ");
+    if (start + 64 < parts.length) shown.push(" …");
+    return shown;
   };
 
   const answer = (result) => {
@@ -79,7 +80,8 @@
     ];
     return element("li", {}, element(
       "a", { href: root + result.id },
-      element("span", { className: "search-title" }, result.title), ...place,
+      element("span", { className: "search-title" },
+        ...mark(split(result.title), found)), ...place,
       element("span", { className: "search-text" },
         ...excerpt(result.text, found)),
     ));

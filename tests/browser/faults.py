@@ -25,7 +25,8 @@ def accessibility(page: Any) -> list[str]:
     page.add_script_tag(path=NODE / "axe-core" / "axe.min.js")
     found = page.evaluate(
         """async rules => {
-            const options = {runOnly: {type: "tag", values: rules},
+            const options = {preload: false,
+                             runOnly: {type: "tag", values: rules},
                              resultTypes: ["violations"]};
             const {violations} = await axe.run(document, options);
             return violations.map(v => `${v.id}: ${v.nodes[0].html}`

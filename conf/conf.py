@@ -31,6 +31,8 @@ language = "en"
 extensions = [
     "myst_nb",
     "notfound.extension",
+    "sphinx.ext.intersphinx",
+    "sphinx_codeautolink",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
     "sphinxext.opengraph",
@@ -65,6 +67,17 @@ book_outputs = str(ROOT / "build" / "outputs")
 # A page depends on what makes it, as on its text.
 book_machinery = machinery_digest(CONF)
 
+# Names in code lead to Python's documentation; its inventory is kept here,
+# so that a build asks nobody.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", str(CONF / "python.inv"))
+}
+codeautolink_autodoc_inject = False
+codeautolink_concat_default = True  # a cell knows the cells before it
+codeautolink_disable_link_titles = True
+# An output that HTML shows as an element is code on paper, and not found.
+suppress_warnings = ["codeautolink.match_block"]
+
 bibtex_bibfiles = [str(ROOT / "book" / "refs.bib")]
 bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
@@ -79,7 +92,7 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 templates_path = ["_templates", "_templates/components"]
-html_css_files = ["book.css", "search.css"]
+html_css_files = ["book.css", "links.css", "search.css"]
 html_js_files = ["modes.js", "search.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False

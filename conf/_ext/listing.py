@@ -13,6 +13,7 @@ whole module and of its test.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.highlighting import PygmentsBridge
 from sphinx.util.docutils import SphinxTranslator
 from sphinx.util.osutil import relative_uri
+from sphinx_codeautolink.extension.directive import PrefaceMarker
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "code"
@@ -69,6 +71,15 @@ def page_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").as_posix()
 
 
+def _imports(path: Path) -> str:
+    tree = ast.parse(path.read_text("utf-8"))
+    return "\n".join(
+        ast.unparse(statement)
+        for statement in tree.body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+    )
+
+
 class Listing(LiteralInclude):
     """Show one object of a module, or the whole of it."""
 
@@ -92,7 +103,8 @@ class Listing(LiteralInclude):
         for node in shown:
             for caption in node.findall(nodes.caption):
                 caption += self._links(path)
-        return shown
+        # what the module imports, the names in its listing stand for
+        return [PrefaceMarker(_imports(path), "next"), *shown]
 
     def _links(self, path: Path) -> list[nodes.Node]:
         links: list[nodes.Node] = []

@@ -101,6 +101,10 @@ _MENDED = (
     ),
     (' role="doc-biblioentry"', ' role="listitem"'),
 )
+#: A link from a name in code to what every reader knows: `int`, `len`.
+_BUILTIN = re.compile(
+    r'<a class="sphinx-codeautolink-a" href="[^"]*/builtins/[^"]*">(.*?)</a>'
+)
 
 
 def mend(
@@ -111,9 +115,10 @@ def mend(
     _doctree: nodes.document | None,
 ) -> None:
     """Mend roles that lack a level, or that no reader's helper knows."""
-    for wrong, right in _MENDED:
-        if "body" in context:
+    if "body" in context:
+        for wrong, right in _MENDED:
             context["body"] = context["body"].replace(wrong, right)
+        context["body"] = _BUILTIN.sub(r"\1", context["body"])
 
 
 def name_part(

@@ -44,6 +44,7 @@ extensions = [
     "pdf",
     "scheduler",
     "search",
+    "terms",
 ]
 nitpicky = True
 numfig = True
@@ -92,8 +93,8 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 templates_path = ["_templates", "_templates/components"]
-html_css_files = ["book.css", "links.css", "search.css"]
-html_js_files = ["modes.js", "search.js"]
+html_css_files = ["book.css", "links.css", "search.css", "terms.css"]
+html_js_files = ["modes.js", "search.js", "terms.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False
 html_copy_source = False

@@ -17,6 +17,7 @@ _SKIPPED = re.compile(r"(code|tests|_[a-z]+)/|(genindex|search)\.html$")
 #: What one form has in place of another's, or for itself.
 _OTHERS = (
     "schedule-explorer, .headerlink, .source-link, .prev-next-footer,"
+    "[role=tooltip], .page-foot, .part-name, .claim,"
     ".part, .source-path, .column"
 )
 

@@ -37,6 +37,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinxext.opengraph",
     "assets",
+    "downloads",
     "epub",
     "execution",
     "listing",

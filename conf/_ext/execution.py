@@ -10,6 +10,7 @@ its public setting ``nb_custom_formats``; its own execution is off.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -37,12 +38,18 @@ logger = logging.getLogger(__name__)
 
 #: The notebooks that ``_prepare`` has read and filled, by their text.
 _prepared: dict[str, NotebookNode] = {}
+_by_name: dict[str, NotebookNode] = {}
 
 
 def read_notebook(text: str) -> NotebookNode:
     """Give MyST-NB the notebook of this text, with its outputs."""
     found = _prepared.get(_normal(text))
     return parse(text) if found is None else found
+
+
+def prepared() -> dict[str, NotebookNode]:
+    """Return the notebooks of this build's chapters, by document name."""
+    return dict(_by_name)
 
 
 def _normal(text: str) -> str:
@@ -115,6 +122,8 @@ def _prepare(
     """Run, or find in the store, each chapter that is about to be read."""
     if not hasattr(env, "output_keys"):
         env.output_keys = {}
+    if not hasattr(env, "pages_with_cells"):
+        env.pages_with_cells = set()
     faults: list[tuple[str, Fault]] = []
     for docname in docnames:
         path = Path(env.doc2path(docname))
@@ -149,6 +158,11 @@ def _prepare(
         }
         env.output_keys[docname] = digest
         _prepared[_normal(path.read_text("utf-8"))] = notebook
+        # MyST-NB takes out what is glued
+        _by_name[docname] = copy.deepcopy(notebook)
+        env.pages_with_cells.discard(docname)
+        if code_cells(notebook):
+            env.pages_with_cells.add(docname)
     for docname, (line, fault) in faults:
         logger.error(fault, location=(docname, line))
     if faults:

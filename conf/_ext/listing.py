@@ -104,7 +104,9 @@ class Listing(LiteralInclude):
             for caption in node.findall(nodes.caption):
                 caption += self._links(path)
         # what the module imports, the names in its listing stand for
-        return [PrefaceMarker(_imports(path), "next"), *shown]
+        container = shown[0]
+        container.insert(1, PrefaceMarker(_imports(path), "next"))
+        return shown
 
     def _links(self, path: Path) -> list[nodes.Node]:
         links: list[nodes.Node] = []

@@ -87,7 +87,7 @@ class InlineFigures(SphinxPostTransform):
                 image.replace_self(
                     nodes.raw(
                         "",
-                        f'<div class="drawn-scroll">{svg}</div>',
+                        f'<div class="drawn-scroll pst-scrollable-table-container">{svg}</div>',
                         format="html",
                     )
                 )
@@ -100,6 +100,11 @@ _MENDED = (
         'class="caption" role="heading" aria-level="2"',
     ),
     (' role="doc-biblioentry"', ' role="listitem"'),
+    # the theme's script makes these a stop for the keyboard where they scroll
+    (
+        '<table class="docutils align-default"',
+        '<table class="docutils align-default pst-scrollable-table-container"',
+    ),
 )
 #: A link from a name in code to what every reader knows: `int`, `len`.
 _BUILTIN = re.compile(

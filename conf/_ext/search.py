@@ -126,7 +126,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     everything = [
         record for name in sorted(records) for record in records[name]
     ]
-    data = json.dumps(everything, ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(
+        everything, ensure_ascii=False, separators=(",", ":")
+    )
     Path(app.outdir, "_static", "search-data.js").write_text(
         f"window.bookSections = {data};\n", "utf-8"
     )

@@ -67,8 +67,12 @@ def told(found: dict[str, list[str]]) -> str:
     )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_page(site, address, open_all, scheme):
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1280), ("dark", 360)]
+)
+def test_axe_finds_nothing_on_any_page(
+    site, address, open_all, scheme, width
+):
     found = {
         name: faults.accessibility(page)
         for name, page in open_all(
@@ -76,6 +80,7 @@ def test_axe_finds_nothing_on_any_page(site, address, open_all, scheme):
             pages(site),
             color_scheme=scheme,
             reduced_motion="reduce",
+            viewport={"width": width, "height": 740},
         )
     }
     assert not told(found), told(found)

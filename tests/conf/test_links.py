@@ -51,4 +51,6 @@ def test_a_cell_knows_what_a_cell_before_it_imported(page):
 
 def test_what_every_reader_knows_leads_nowhere(page):
     assert "len" in page.select_one(".cell_input pre").get_text()
-    assert not [a for a in page.select("pre a") if a.get_text() == "len"]
+    assert not [
+        a for a in page.select("pre a") if a.get_text() == "len"
+    ]

@@ -1,0 +1,64 @@
+"""What can be taken along runs, where it is taken."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from notebooks import code_cells, parse
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+PAGES = sorted(
+    path.relative_to(BOOK).with_suffix("").as_posix()
+    for path in BOOK.rglob("*.md")
+    if code_cells(parse(path.read_text("utf-8")))
+)
+
+pytestmark = pytest.mark.timeout(300)
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+@every_page
+def test_its_script_runs(book, tmp_path, page):
+    script = book.html / "_downloads" / f"{page}.py"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@every_page
+def test_its_notebook_runs(book, tmp_path, page):
+    path = book.html / "_downloads" / f"{page}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert any(cell.outputs for cell in code_cells(notebook))
+    NotebookClient(
+        notebook,
+        timeout=120,
+        resources={"metadata": {"path": tmp_path}},
+    ).execute()
+
+
+@every_page
+def test_its_text_is_plain(book, page):
+    for ending in ("ipynb", "py"):
+        text = (
+            book.html / "_downloads" / f"{page}.{ending}"
+        ).read_text()
+        assert not re.search(r"\{[a-z:]+\}`|`{3,}\{", text)
+
+
+def test_each_page_offers_its_own(book):
+    for page in PAGES:
+        html = (book.html / f"{page}.html").read_text("utf-8")
+        for ending in ("ipynb", "py"):
+            assert f"_downloads/{page}.{ending}" in html

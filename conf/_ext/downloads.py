@@ -215,7 +215,7 @@ def as_script(notebook: NotebookNode) -> str:
 
 
 def write(app: Sphinx, exception: Exception | None) -> None:
-    """Write both forms of each chapter that was read; remove the others'."""
+    """Write both forms of each chapter read; remove those of no page."""
     if exception or app.builder.name != "html":
         return
     folder = Path(app.outdir, FOLDER)

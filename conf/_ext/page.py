@@ -93,7 +93,7 @@ class InlineFigures(SphinxPostTransform):
                 )
 
 
-#: What docutils and its extensions write, and what a reader's helper can use.
+#: Roles and classes as docutils writes them, and as readers need them.
 _MENDED = (
     (
         'class="caption" role="heading"',
@@ -103,7 +103,8 @@ _MENDED = (
     # the theme's script makes these a stop for the keyboard where they scroll
     (
         '<table class="docutils align-default"',
-        '<table class="docutils align-default pst-scrollable-table-container"',
+        '<table class="docutils align-default '
+        'pst-scrollable-table-container"',
     ),
 )
 #: A link from a name in code to what every reader knows: `int`, `len`.

@@ -40,6 +40,7 @@
       idField: "url",
       fields: ["title", "terms", "page", "text", "code"],
       storeFields: ["title", "page", "text"],
+      tokenize: (text) => split(text).filter((_, at) => at % 2),
       processTerm: term,
       searchOptions: {
         boost: { title: 5, terms: 6, page: 2, text: 1.5, code: 0.5 },
@@ -50,6 +51,9 @@
     });
     made.addAll(window.bookSections);
     return made;
+  }).catch((problem) => {
+    index = undefined; // the next key tries again
+    throw problem;
   });
 
   const element = (name, about, ...inside) => {
@@ -58,7 +62,8 @@
     return made;
   };
 
-  const split = (text) => text.split(/([\p{L}\p{N}]+)/u);
+  const WORD = /([\p{L}\p{N}]+)/u;
+  const split = (text) => text.split(WORD);
   const mark = (parts, found) => parts.map(
     (part) => found.has(term(part)) ? element("mark", {}, part) : part);
 
@@ -119,10 +124,13 @@
     input.addEventListener("focus", () => ready().catch(() => {}));
     input.addEventListener("input", show);
     form.parentElement.addEventListener("keydown", move);
-    form.addEventListener("submit", (event) => {
+    form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      await show();
       list.querySelector("a")?.click();
     });
+    // a place on this very page would stay behind the dialog
+    list.addEventListener("click", () => form.closest("dialog")?.close());
     return show;
   };
 

@@ -45,6 +45,7 @@ extensions = [
     "pdf",
     "scheduler",
     "search",
+    "source_notes",
     "terms",
 ]
 nitpicky = True

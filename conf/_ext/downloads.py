@@ -219,7 +219,8 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.name != "html":
         return
     folder = Path(app.outdir, FOLDER)
-    interpreter = f"{platform.python_implementation()} {platform.python_version()}"
+    name = platform.python_implementation()
+    interpreter = f"{name} {platform.python_version()}"
     for name, chapter in prepared().items():
         if not code_cells(chapter):
             continue

@@ -87,7 +87,8 @@ class InlineFigures(SphinxPostTransform):
                 image.replace_self(
                     nodes.raw(
                         "",
-                        f'<div class="drawn-scroll pst-scrollable-table-container">{svg}</div>',
+                        '<div class="drawn-scroll '
+                        f'pst-scrollable-table-container">{svg}</div>',
                         format="html",
                     )
                 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 import typst
 from docutils import nodes
 from docutils.nodes import Element
+from fontTools.ttLib import TTFont
+from sphinx import __display_version__ as sphinx_version
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -31,8 +34,12 @@ from sphinxcontrib_typstbuilder._writer import (
 )
 
 from listing import source_link
+from multithreading.lab.colophon import moment
 
 logger = logging.getLogger(__name__)
+
+CONF = Path(__file__).resolve().parents[1]
+FONTS, STATIC = CONF / "fonts", CONF / "_static"
 
 #: Where Typst's highlighter has another name for a language than Sphinx.
 _LANGUAGES = {
@@ -150,11 +157,14 @@ class BookBuilder(TypstBuilder):
         place.mkdir(parents=True, exist_ok=True)
         pdf = place / f"{name}.pdf"
         pdf.unlink(missing_ok=True)
+        for picture in ("weave.svg", "strands.svg"):
+            shutil.copy(STATIC / picture, folder)
         try:
             _, warnings = typst.compile_with_warnings(
                 str(source),
                 output=str(pdf),
                 root=str(folder),
+                font_paths=[write_fonts(folder / "fonts")],
                 ignore_system_fonts=True,
                 pdf_standards="ua-1",
             )
@@ -165,6 +175,16 @@ class BookBuilder(TypstBuilder):
         for warning in warnings:
             logger.warning("%s", _explain(warning, source))
         logger.info("The PDF is %s.", pdf)
+
+
+def write_fonts(folder: Path) -> Path:
+    """Write the book's fonts as Typst can read them; return the folder."""
+    folder.mkdir(exist_ok=True)
+    for packed in FONTS.glob("*.woff2"):
+        font = TTFont(packed, recalcTimestamp=False)
+        font.flavor = None
+        font.save(folder / packed.with_suffix(".ttf").name)
+    return folder
 
 
 def _explain(
@@ -441,6 +461,14 @@ class BookTranslator(TypstTranslator):
             raise nodes.SkipNode
         super().visit_transition(node)
 
+    def visit_source_note(self, node: Element) -> None:
+        """Begin what the source chapter said, beside its correction."""
+        self.append_block_fun(node, name="source-note")
+
+    def depart_source_note(self, _node: Element) -> None:
+        """End it."""
+        self.absorb_fun_in_body()
+
     def visit_index(self, _node: Element) -> None:
         """Leave out an entry: `depart_document` writes all of them."""
         raise nodes.SkipNode
@@ -465,9 +493,18 @@ def _index_entries(entries: Any) -> str:
 def _settings(app: Sphinx, config: Config) -> None:
     """Give each document what its cover says of its making."""
     del app
-    made = f"{platform.python_implementation()} {platform.python_version()}"
+    name = platform.python_implementation()
+    day = moment()
+    about = {
+        "interpreter": f"{name} {platform.python_version()}",
+        "sphinx": sphinx_version,
+        "copyright": config.project_copyright,
+        "description": config.epub_description,
+        "made": f"{day.day} {day:%B %Y}",
+        "day": {"year": day.year, "month": day.month, "day": day.day},
+    }
     for document in config.typst_documents:
-        document.setdefault("metadata", {})["interpreter"] = made
+        document.setdefault("metadata", {}).update(about)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

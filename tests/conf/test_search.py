@@ -10,7 +10,7 @@ ONE = """A first paragraph.
 ```
 
 (inside)=
-## Inside
+## Within
 
 The second one, with `active_count` in it.
 
@@ -40,7 +40,7 @@ def test_each_section_is_one_record_with_its_own_words(book):
     assert found["one.html"]["title"] == "one"
     assert found["one.html"]["text"] == "A first paragraph."
     inside = found["one.html#inside"]
-    assert (inside["page"], inside["title"]) == ("one", "Inside")
+    assert (inside["page"], inside["title"]) == ("one", "Within")
     assert inside["text"] == "The second one, with active_count in it."
     assert inside["code"] == "threading.active_count()"
 

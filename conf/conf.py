@@ -37,6 +37,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinxext.opengraph",
     "assets",
+    "code_links",
     "downloads",
     "epub",
     "execution",
@@ -75,11 +76,16 @@ book_machinery = machinery_digest(CONF)
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3", str(CONF / "python.inv"))
 }
+intersphinx_disabled_reftypes = ["std:*"]  # a term or a label is ours
 codeautolink_autodoc_inject = False
 codeautolink_concat_default = True  # a cell knows the cells before it
 codeautolink_disable_link_titles = True
-# An output that HTML shows as an element is code on paper, and not found.
-suppress_warnings = ["codeautolink.match_block"]
+suppress_warnings = [
+    # A fragment that is no program has no links, and is no fault;
+    "codeautolink.parse_block",
+    # nor is code in the form of an output that this page does not show.
+    "codeautolink.match_block",
+]
 
 bibtex_bibfiles = [str(ROOT / "book" / "refs.bib")]
 bibtex_default_style = "plain"
@@ -95,7 +101,12 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["_static"]
 templates_path = ["_templates", "_templates/components"]
-html_css_files = ["book.css", "links.css", "search.css", "terms.css"]
+html_css_files = [
+    "book.css",
+    "code-links.css",
+    "search.css",
+    "terms.css",
+]
 html_js_files = ["modes.js", "search.js", "terms.js"]
 html_favicon = "_static/favicon.svg"
 html_show_sourcelink = False

@@ -220,7 +220,7 @@ def shrink(font: Path, characters: set[int]) -> bytes:
         notdef_outline=True,
         recalc_timestamp=False,
     )
-    opened = TTFont(font)
+    opened = TTFont(font, recalcTimestamp=False)
     subsetter = subset.Subsetter(options)
     subsetter.populate(unicodes=characters)
     subsetter.subset(opened)

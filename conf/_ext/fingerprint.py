@@ -126,7 +126,11 @@ def _digest(path: Path) -> str:
 
 def machinery_digest(conf: Path) -> str:
     """Return the digest of the extensions and templates in ``conf``."""
-    files = [*conf.rglob("*.py"), *conf.rglob("*.html")]
+    files = [
+        path
+        for kind in ("*.py", "*.html", "*.inv")
+        for path in conf.rglob(kind)
+    ]
     everything = {
         path.relative_to(conf).as_posix(): _digest(path)
         for path in sorted(files)

@@ -13,7 +13,6 @@ whole module and of its test.
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -28,7 +27,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.highlighting import PygmentsBridge
 from sphinx.util.docutils import SphinxTranslator
 from sphinx.util.osutil import relative_uri
-from sphinx_codeautolink.extension.directive import PrefaceMarker
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "code"
@@ -71,15 +69,6 @@ def page_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").as_posix()
 
 
-def _imports(path: Path) -> str:
-    tree = ast.parse(path.read_text("utf-8"))
-    return "\n".join(
-        ast.unparse(statement)
-        for statement in tree.body
-        if isinstance(statement, ast.Import | ast.ImportFrom)
-    )
-
-
 class Listing(LiteralInclude):
     """Show one object of a module, or the whole of it."""
 
@@ -103,9 +92,6 @@ class Listing(LiteralInclude):
         for node in shown:
             for caption in node.findall(nodes.caption):
                 caption += self._links(path)
-        # what the module imports, the names in its listing stand for
-        container = shown[0]
-        container.insert(1, PrefaceMarker(_imports(path), "next"))
         return shown
 
     def _links(self, path: Path) -> list[nodes.Node]:

@@ -108,10 +108,6 @@ _MENDED = (
         'pst-scrollable-table-container"',
     ),
 )
-#: A link from a name in code to what every reader knows: `int`, `len`.
-_BUILTIN = re.compile(
-    r'<a class="sphinx-codeautolink-a" href="[^"]*/builtins/[^"]*">(.*?)</a>'
-)
 
 
 def mend(
@@ -125,7 +121,6 @@ def mend(
     if "body" in context:
         for wrong, right in _MENDED:
             context["body"] = context["body"].replace(wrong, right)
-        context["body"] = _BUILTIN.sub(r"\1", context["body"])
 
 
 def name_part(

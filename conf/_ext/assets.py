@@ -100,7 +100,9 @@ def _classes_of(static: Path, pages: Iterable[str]) -> set[str]:
         for classes in _CLASSES.findall(page)
         for name in classes.split()
     }
-    for script in static.rglob("*.js"):
+    scripts = set(static.rglob("*.js"))
+    # the words of the book, which name no class
+    for script in scripts - {static / "search-data.js"}:
         named.update(_WORD.findall(script.read_text("utf-8")))
     return named
 

@@ -63,7 +63,7 @@ def test_every_link_between_pages_arrives(folder):
             if re.match(r"[a-z]+:", target) or "{" in target:
                 continue
             # only the page for dead links begins its own at the root
-            place = book.html if target.startswith("/") else page.parent
+            place = folder if target.startswith("/") else page.parent
             there = (place / unquote(target).lstrip("/")).resolve()
             there = page if not target else there
             if there.suffix not in {".html", ".xhtml"}:

@@ -12,7 +12,9 @@ from pypdf import PdfReader
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
 #: Pages that paper has no use for, or has in another form.
-_SKIPPED = re.compile(r"(code|tests|_[a-z]+)/|(404|genindex|search)\.html$")
+_SKIPPED = re.compile(
+    r"(code|tests|_[a-z]+)/|(404|genindex|search)\.html$"
+)
 
 #: What one form has in place of another's, or for itself.
 _OTHERS = (

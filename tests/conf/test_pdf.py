@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sphinx
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
 
@@ -189,6 +191,7 @@ def build(
             str(folder / (out or builder)),
         ],
         cwd=folder,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1767312000"},
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -312,11 +315,53 @@ def test_the_text_holds(expected: str, text: str) -> None:
     assert expected in text
 
 
-def test_the_cover_says_what_built_it(pdf: PdfReader) -> None:
-    cover = plain(pdf.pages[0].extract_text())
+def test_the_page_behind_the_cover_says_what_built_it(
+    pdf: PdfReader,
+) -> None:
+    cover, imprint = (
+        plain(page.extract_text()) for page in pdf.pages[:2]
+    )
     assert "The book that runs" in cover
     version = ".".join(map(str, sys.version_info[:3]))
-    assert cover.endswith(f"Built with CPython {version}")
+    assert f"Its cells ran on CPython {version}" in imprint
+    assert f"Sphinx {sphinx.__display_version__}" in imprint
+    assert "on 2 January 2026" in imprint
+    assert "Open Font License" in imprint
+
+
+def test_the_file_says_what_it_is(pdf: PdfReader) -> None:
+    about = pdf.metadata
+    assert about is not None
+    assert f"{about.creation_date:%Y-%m-%d}" == "2026-01-02"
+    assert "GIL" in (about.keywords or "")
+    assert (about.subject or "").startswith("A book on threads")
+
+
+def test_the_text_is_in_the_typeface_of_the_book(
+    pdf: PdfReader,
+) -> None:
+    fonts = {
+        str(font.get_object()["/BaseFont"])
+        for page in pdf.pages
+        for font in page["/Resources"].get("/Font", {}).values()
+    }
+    for cut in ("Literata", "Literata-Italic", "Literata-SemiBold"):
+        assert any(cut in name for name in fonts), fonts
+
+
+def test_no_heading_is_the_last_line_of_its_page(
+    pdf: PdfReader,
+) -> None:
+    headings = {plain(name) for name in bookmarks(pdf.outline)}
+    for number, page in enumerate(pdf.pages, start=1):
+        lines = [
+            plain(line) for line in page.extract_text().split("\n")
+        ]
+        lines = [
+            line for line in lines if line and not line.isdecimal()
+        ]
+        if len(lines) > 2:  # a part has a page of its own
+            assert lines[-1] not in headings, number
 
 
 def test_every_line_of_a_listing_is_there(text: str) -> None:

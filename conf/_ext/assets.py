@@ -32,7 +32,10 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 FONTS = Path(__file__).resolve().parents[1] / "fonts"
-ICONS = "vendor/fontawesome/webfonts/fa-solid-900.woff2"
+ICONS = (
+    "vendor/fontawesome/webfonts/fa-solid-900.woff2",
+    "vendor/fontawesome/webfonts/fa-brands-400.woff2",
+)
 
 #: The files of the typeface, each with its style and its weight.
 _FACES = (
@@ -54,7 +57,7 @@ _UNUSED = (
     "scripts/fontawesome.js*",
     "scripts/*.map",
     "styles/*.map",
-    "vendor/fontawesome/webfonts/fa-[br]*",
+    "vendor/fontawesome/webfonts/fa-regular*",
     "webpack-macros.html",
     "sbt-webpack-macros.html",
 )
@@ -267,7 +270,8 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     _write_fonts(static, shown)
     (static / "page.css").write_text(css, "utf-8")
     icons = {ord(sign) for sign in css if "\ue000" <= sign <= "\uf8ff"}
-    (static / ICONS).write_bytes(shrink(static / ICONS, icons))
+    for name in ICONS:
+        (static / name).write_bytes(shrink(static / name, icons))
     logger.info("style sheet: %d bytes", len(css))
 
 

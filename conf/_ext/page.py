@@ -121,6 +121,12 @@ def mend(
     if "body" in context:
         for wrong, right in _MENDED:
             context["body"] = context["body"].replace(wrong, right)
+        if not context.get("display_toc"):
+            # the theme's script hides a table of contents behind notes in
+            # the margin, and breaks where there is none
+            context["body"] = context["body"].replace(
+                'class="source-note margin"', 'class="source-note"'
+            )
 
 
 def name_part(

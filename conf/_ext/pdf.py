@@ -9,10 +9,13 @@ doctrees, so that HTML sees none of it.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,6 @@ from sphinxcontrib_typstbuilder._writer import (
 )
 
 from listing import source_link
-from multithreading.lab.colophon import moment
 
 logger = logging.getLogger(__name__)
 
@@ -494,7 +496,8 @@ def _settings(app: Sphinx, config: Config) -> None:
     """Give each document what its cover says of its making."""
     del app
     name = platform.python_implementation()
-    day = moment()
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", time.time())
+    day = datetime.fromtimestamp(int(seconds), UTC)
     about = {
         "interpreter": f"{name} {platform.python_version()}",
         "sphinx": sphinx_version,

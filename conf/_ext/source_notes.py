@@ -65,7 +65,8 @@ def outdated(_app: Sphinx, env: BuildEnvironment) -> set[str]:
 def visit_html(self: Any, node: source_note) -> None:
     """Begin the note, in the margin where there is one."""
     self.body.append(
-        f'<aside class="source-note margin" aria-label="{LEAD}">'
+        f'<aside class="source-note margin" role="note" '
+        f'aria-label="{LEAD}">'
     )
     if self.builder.name == "epub":
         node[0].insert(0, nodes.emphasis("", f"{LEAD}: "))

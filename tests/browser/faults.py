@@ -164,7 +164,11 @@ def shifts(page: Any) -> list[str]:
     ``watch_shifts`` must have been called before the page was opened.
     """
     found = page.evaluate("window.shifts")
-    return [f"moved by {value:.4f}: {html}" for value, html in found]
+    return [
+        f"moved by {value:.4f}: {html}"
+        for value, html in found
+        if value >= 0.001  # less is not to be seen
+    ]
 
 
 def watch_shifts(page: Any) -> None:

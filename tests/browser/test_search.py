@@ -124,7 +124,7 @@ def test_the_count_is_told(dialog):
 
 def test_what_is_not_found_is_said_with_a_hint(dialog):
     page = dialog()
-    page.fill(INPUT, "xylophone quartz")
+    page.fill(INPUT, "zzqqxx")
     page.wait_for_function(
         "name => document.querySelector(name).textContent", arg=STATUS
     )

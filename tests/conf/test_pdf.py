@@ -274,7 +274,7 @@ def test_bookmarks_hold_every_part_and_heading(pdf: PdfReader) -> None:
 def test_contents_name_the_page_of_every_chapter(
     pdf: PdfReader,
 ) -> None:
-    contents = plain(pdf.pages[2].extract_text())
+    contents = plain(pdf.pages[3].extract_text())
     for title in ("The first part", "1 Code, shown and run", "2 Prose"):
         assert re.search(rf"{title}[ .]* \d+", contents), contents
 

@@ -26,6 +26,10 @@ HTML = BUILD / "html" / "index.html"
 PDF = BUILD / "pdf" / "multithreading-in-python.pdf"
 EPUB = BUILD / "epub" / "multithreading-in-python.epub"
 
+#: The tests of what stands under ``code/``, and those of the build.
+PROGRAMS = ("tests/lab", "tests/threads", "tests/multitasking")
+BUILDING = ("tests/book", "tests/conf", "tests/test_conftest.py")
+
 
 def prepare(session: nox.Session, *more: str) -> None:
     """Install the locked packages, then the book's own from ``code/``.
@@ -103,11 +107,23 @@ def epub(session: nox.Session) -> None:
     session.log(f"The book is at {EPUB}: {EPUB.resolve().as_uri()}")
 
 
+def pytest(session: nox.Session, *chosen: str) -> None:
+    """Run the tests that were asked for, or else those chosen here."""
+    prepare(session)
+    session.run("python", "-m", "pytest", *(session.posargs or chosen))
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the Python at hand."""
-    prepare(session)
-    session.run("python", "-m", "pytest", *session.posargs)
+    """Run the tests of the book's programs on the Python at hand."""
+    pytest(session, *PROGRAMS)
+
+
+@nox.session
+def machinery(session: nox.Session) -> None:
+    """Run the tests of the build, and of the book that it makes."""
+    # A process for each core: these wait for builds and measure nothing.
+    pytest(session, "-n", "logical", "--dist", "loadgroup", *BUILDING)
 
 
 def judges(session: nox.Session) -> None:
@@ -156,8 +172,7 @@ def browser(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def matrix(session: nox.Session) -> None:
     """Run the tests on each supported Python; skip those not installed."""
-    prepare(session)
-    session.run("python", "-m", "pytest", *session.posargs)
+    pytest(session)
 
 
 @nox.session

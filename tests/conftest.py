@@ -2,10 +2,22 @@
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from leftovers import alive, left_since
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, where tests run side by side, what shares a build."""
+    for item in items:
+        at = item.path.relative_to(HERE)
+        whole = at.parts[0] if at.parts[0] == "book" else at.as_posix()
+        item.add_marker(pytest.mark.xdist_group(whole))
 
 
 @pytest.fixture(autouse=True)

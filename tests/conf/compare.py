@@ -20,7 +20,7 @@ _SKIPPED = re.compile(
 _OTHERS = (
     "schedule-explorer, .headerlink, .source-link, .prev-next-footer,"
     "[role=tooltip], .page-foot, .part-name, .claim,"
-    ".part, .source-path, .column"
+    ".part, .source-path, .column, .source-note em"
 )
 
 

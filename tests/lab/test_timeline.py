@@ -345,7 +345,8 @@ def test_sleep_and_io_are_told(view, request):
     assert timeline.seconds("asker", SLEEPING) == 0
     slept = timeline.seconds("sleeper", SLEEPING)
     assert slept > 0.02
-    assert f"sleeper slept for {slept:.2g} s" in timeline.alt()
+    # it may have run for long enough to be told first
+    assert f"slept for {slept:.2g} s" in timeline.alt()
 
 
 @linux

@@ -325,6 +325,10 @@ class BookTranslator(TypstTranslator):
         self.append_block_fun(
             node, name="captioned", named_params=named
         )
+        # A link leads to the figure, wherever on the pages it stands.
+        figure = self.curr_element()
+        self.pending_labels, figure.labels = figure.labels, []
+        self._write_labels()
 
     def visit_container(self, node: Element) -> None:
         """Begin a listing; other containers leave no trace."""
@@ -370,6 +374,10 @@ class BookTranslator(TypstTranslator):
             options.get("linenostart", 1) if node.get("linenos") else 0
         )
         marked = "".join(f"{n}," for n in options.get("hl_lines", ()))
+        output = kind == "input" and node.parent.next_node(
+            nodes.container, descend=False, siblings=True
+        )
+        prints = output and not isinstance(output[0], nodes.figure)
         self.append_block_fun(
             node,
             name="code",
@@ -378,6 +386,7 @@ class BookTranslator(TypstTranslator):
                 "lang": escape_str(_LANGUAGES.get(language, language)),
                 "first": str(first),
                 "marked": f"({marked})",
+                "prints": "true" if prints else "false",
             },
             positional_params=[
                 escape_raw_str(node.astext().rstrip("\n"))

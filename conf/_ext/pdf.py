@@ -377,7 +377,7 @@ class BookTranslator(TypstTranslator):
         output = kind == "input" and node.parent.next_node(
             nodes.container, descend=False, siblings=True
         )
-        prints = output and not isinstance(output[0], nodes.figure)
+        prints = output and isinstance(output[0], nodes.literal_block)
         self.append_block_fun(
             node,
             name="code",
@@ -436,10 +436,16 @@ class BookTranslator(TypstTranslator):
         super().visit_definition_list_item(node)
 
     def visit_paragraph(self, node: Element) -> None:
-        """Begin a paragraph; a definition's first runs on from its term."""
+        """Begin a paragraph; a definition's first runs on from its term.
+
+        One that a table follows is often its only caption.
+        """
         parent = node.parent
+        after = node.next_node(descend=False, siblings=True)
         if isinstance(parent, nodes.definition) and parent[0] is node:
             self.append_unprocessed(node)
+        elif isinstance(after, nodes.table):
+            self.append_block_fun(node, name="lead")
         else:
             super().visit_paragraph(node)
 

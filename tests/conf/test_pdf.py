@@ -521,7 +521,7 @@ def _rows(count: int, cell: str = "b") -> str:
 LOOSE, DENSE = "x = 1\n\n\n\n", "x = 1\n"
 FULL_BOOK = {
     "index.md": "# Small\n\n```{toctree}\n"
-    "tall\nloose\ndense\nlong\nshort\n```\n",
+    "tall\nloose\ndense\nlong\nshort\ncell\n```\n",
     "tall.svg": SQUARE.replace('"90"', '"900"'),
     "tall.md": _chapter(
         9,
@@ -532,6 +532,8 @@ FULL_BOOK = {
     "dense.md": _chapter(9, f"```python\n{DENSE * 60}```"),
     "long.md": _chapter(9, "The rows:", _rows(9, "b " * 120)),
     "short.md": _chapter(10, "The rows:", _rows(7)),
+    "cell.md": "---\nfile_format: mystnb\nkernelspec: {name: python3}\n---\n"
+    + _chapter(10, f"```{{code-cell}}\n{DENSE * 6}print('out')\n```"),
 }
 
 
@@ -597,6 +599,14 @@ def test_a_paragraph_stays_with_the_table_below_it(
     first, second = _texts(full, 4)
     assert re.search(r"to fill two. \d+$", first)
     assert second.endswith(" The rows: A B" + 7 * " a b")
+
+
+def test_a_short_cell_stays_with_what_it_printed(
+    full: PdfReader,
+) -> None:
+    first, second = _texts(full, 5)
+    assert re.search(r"to fill two. \d+$", first)
+    assert second.endswith(6 * "x = 1 " + "print('out') out")
 
 
 def test_what_would_be_lost_fails_the_build(tmp_path: Path) -> None:

@@ -325,6 +325,10 @@ class BookTranslator(TypstTranslator):
         self.append_block_fun(
             node, name="captioned", named_params=named
         )
+        # A link leads to the figure, wherever on the pages it stands.
+        figure = self.curr_element()
+        self.pending_labels, figure.labels = figure.labels, []
+        self._write_labels()
 
     def visit_container(self, node: Element) -> None:
         """Begin a listing; other containers leave no trace."""
@@ -370,6 +374,10 @@ class BookTranslator(TypstTranslator):
             options.get("linenostart", 1) if node.get("linenos") else 0
         )
         marked = "".join(f"{n}," for n in options.get("hl_lines", ()))
+        output = kind == "input" and node.parent.next_node(
+            nodes.container, descend=False, siblings=True
+        )
+        prints = output and isinstance(output[0], nodes.literal_block)
         self.append_block_fun(
             node,
             name="code",
@@ -378,6 +386,7 @@ class BookTranslator(TypstTranslator):
                 "lang": escape_str(_LANGUAGES.get(language, language)),
                 "first": str(first),
                 "marked": f"({marked})",
+                "prints": "true" if prints else "false",
             },
             positional_params=[
                 escape_raw_str(node.astext().rstrip("\n"))
@@ -427,10 +436,16 @@ class BookTranslator(TypstTranslator):
         super().visit_definition_list_item(node)
 
     def visit_paragraph(self, node: Element) -> None:
-        """Begin a paragraph; a definition's first runs on from its term."""
+        """Begin a paragraph; a definition's first runs on from its term.
+
+        One that a table follows is often its only caption.
+        """
         parent = node.parent
+        after = node.next_node(descend=False, siblings=True)
         if isinstance(parent, nodes.definition) and parent[0] is node:
             self.append_unprocessed(node)
+        elif isinstance(after, nodes.table):
+            self.append_block_fun(node, name="lead")
         else:
             super().visit_paragraph(node)
 

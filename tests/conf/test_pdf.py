@@ -2,13 +2,14 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sphinx
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
 
 from compare import missing_from_pdf
@@ -372,6 +373,22 @@ def test_every_line_of_a_listing_is_there(text: str) -> None:
         assert plain(line) in text
 
 
+def test_code_is_as_large_as_the_measure_lets_it_be(
+    pdf: PdfReader,
+) -> None:
+    sizes: Counter[float] = Counter()
+
+    def visit(
+        text: str, _cm: Any, _tm: Any, font: Any, size: float
+    ) -> None:
+        if font and "Mono" in font["/BaseFont"]:
+            sizes[round(size, 1)] += len(text)
+
+    for page in pdf.pages:
+        page.extract_text(visitor_text=visit)
+    assert sizes.most_common(1)[0][0] == 8
+
+
 def test_every_internal_link_leads_to_a_page(pdf: PdfReader) -> None:
     pages = [page.indirect_reference for page in pdf.pages]
     internal = external = 0
@@ -488,6 +505,108 @@ def test_the_pdf_lacks_nothing_that_html_has(
         "one.html: code: a line printed",  # is there, but earlier
         "one.html: output: new output",
     ]
+
+
+def _chapter(lines: int, *blocks: str) -> str:
+    """Return a chapter that begins with so many paragraphs of two lines."""
+    two = "As long as a line and then a little more, to fill two. " * 2
+    return "\n\n".join(["# A chapter", *[two] * lines, *blocks])
+
+
+def _rows(count: int, cell: str = "b") -> str:
+    row = f"| a | {cell} |"
+    return "\n".join(["| A | B |", "|---|---|", *[row] * count])
+
+
+LOOSE, DENSE = "x = 1\n\n\n\n", "x = 1\n"
+FULL_BOOK = {
+    "index.md": "# Small\n\n```{toctree}\n"
+    "tall\nloose\ndense\nlong\nshort\ncell\n```\n",
+    "tall.svg": SQUARE.replace('"90"', '"900"'),
+    "tall.md": _chapter(
+        9,
+        "```{figure} tall.svg\n:alt: Tall.\n:name: tall\n\nTall.\n```",
+        "What follows {numref}`tall`.",
+    ),
+    "loose.md": _chapter(9, f"```python\n{LOOSE * 20}```"),
+    "dense.md": _chapter(9, f"```python\n{DENSE * 60}```"),
+    "long.md": _chapter(9, "The rows:", _rows(9, "b " * 120)),
+    "short.md": _chapter(10, "The rows:", _rows(7)),
+    "cell.md": "---\nfile_format: mystnb\nkernelspec: {name: python3}\n---\n"
+    + _chapter(10, f"```{{code-cell}}\n{DENSE * 6}print('out')\n```"),
+}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> PdfReader:
+    """Return chapters whose first page has no room for all they hold."""
+    folder = write(tmp_path_factory.mktemp("full"), FULL_BOOK)
+    done = build(folder, "typst", "-W")
+    assert (done.returncode, done.stderr) == (0, "")
+    return PdfReader(folder / "pdf" / NAME)
+
+
+def _pages(full: PdfReader, chapter: int) -> list[PageObject]:
+    """Return the pages of a chapter."""
+    marks = full.outline[1 + chapter : 3 + chapter]
+    ends = [full.get_destination_page_number(mark) for mark in marks]
+    return full.pages[slice(*[*ends, None][:2])]
+
+
+def _texts(full: PdfReader, chapter: int) -> list[str]:
+    return [plain(p.extract_text()) for p in _pages(full, chapter)]
+
+
+def test_text_runs_on_where_a_tall_picture_does_not_fit(
+    full: PdfReader,
+) -> None:
+    first, second = _texts(full, 0)
+    assert first.endswith("What follows Fig. 1. 4")
+    assert second == "A chapter 5 Fig. 1 Tall."
+    called, _ = _pages(full, 0)
+    assert "page 5" in [
+        link.get_object()["/Contents"] for link in called["/Annots"]
+    ]
+
+
+def test_no_page_begins_with_an_empty_line_of_code(
+    full: PdfReader,
+) -> None:
+    def top(page: PageObject) -> float:
+        heights = []
+
+        def visit(text: str, cm: Any, tm: Any, *_font: Any) -> None:
+            if "x" in text:
+                heights.append(tm[5] * cm[3] + cm[5])
+
+        page.extract_text(visitor_text=visit)
+        return max(heights)
+
+    loose, dense = (_pages(full, chapter)[1] for chapter in (1, 2))
+    assert top(loose) == top(dense)
+
+
+def test_a_tall_table_breaks_between_its_rows(full: PdfReader) -> None:
+    first, second = _texts(full, 3)
+    row = " a" + 120 * " b"
+    assert re.search(rf"The rows: A B({row})+ \d+$", first)
+    assert re.search(rf" A B({row})+$", second)
+
+
+def test_a_paragraph_stays_with_the_table_below_it(
+    full: PdfReader,
+) -> None:
+    first, second = _texts(full, 4)
+    assert re.search(r"to fill two. \d+$", first)
+    assert second.endswith(" The rows: A B" + 7 * " a b")
+
+
+def test_a_short_cell_stays_with_what_it_printed(
+    full: PdfReader,
+) -> None:
+    first, second = _texts(full, 5)
+    assert re.search(r"to fill two. \d+$", first)
+    assert second.endswith(6 * "x = 1 " + "print('out') out")
 
 
 def test_what_would_be_lost_fails_the_build(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import faults
 from building import build
 from serving import served
 
@@ -67,6 +68,12 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def started() -> str:
+    """Return how Chromium is started: its program and its arguments."""
+    return " ".join([chromium(), *ARGUMENTS])
+
+
 @pytest.fixture
 def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Open a page, a file or its text; no fault may follow.
@@ -75,7 +82,7 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     asked of a host.
     """
     contexts = []
-    faults: list[str] = []
+    found: list[list[str]] = []
 
     def visit(
         shown: str | Path, fragment: str = "", **options: Any
@@ -90,27 +97,14 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console",
-            lambda said: (
-                said.type == "error" and faults.append(said.text)
-            ),
-        )
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith("file://")
-                or faults.append(f"asks for {request.url}")
-            ),
-        )
+        found.append(faults.noise(page, "file://"))
         page.goto(file.as_uri() + fragment)
         return page
 
     yield visit
     for context in contexts:
         context.close()
-    assert faults == []
+    assert [fault for page in found for fault in page] == []
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,14 @@
 """What may be wrong with a page, each found by one function.
 
-A function takes an open page and returns sentences, none where all is
-well. ``test_faults.py`` shows each one a page made bad for it.
+A function takes an open page, its weight or its report, and returns
+sentences, none where all is well. ``test_faults.py`` shows each one a
+page made bad for it.
 """
 
+import json
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,121 @@ RULES = (
     "wcag22aa",
     "best-practice",
 )
+
+
+#: What a page may weigh with all that it loads, compressed (bytes), and
+#: how many requests it may make.
+HEAVIEST, MOST_REQUESTS = 110 * 1024, 20
+
+#: The performance, of 100, that Lighthouse must find on each device.
+LEAST = {"mobile": 95, "desktop": 100}
+#: Seconds to the first paint, as Lighthouse reckons it, and the layout shift.
+LATEST_PAINT, LARGEST_SHIFT = 1.5, 0.001
+
+
+def noise(page: Any, base: str) -> list[str]:
+    """Fill the list returned with errors, and with what is asked elsewhere.
+
+    To be called before the page is opened. ``base`` begins the addresses
+    that are the book's own.
+    """
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on(
+        "console",
+        lambda said: said.type == "error" and found.append(said.text),
+    )
+    page.on(
+        "request",
+        lambda asked: (
+            asked.url.startswith((base, "data:"))
+            or found.append(f"asks for {asked.url}")
+        ),
+    )
+    return found
+
+
+def weight(
+    page: Any, address: str, size: Callable[[str], int]
+) -> tuple[int, int]:
+    """Open a page; return its bytes, as sent, and its requests' count.
+
+    ``size`` tells the bytes that the answer to an address has.
+    """
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address, wait_until="networkidle")
+    return sum(map(size, asked)), len(asked)
+
+
+def heavy(size: int, requests: int) -> list[str]:
+    """What of a page's weight is too much."""
+    found = []
+    if size > HEAVIEST:
+        found.append(
+            f"weighs {size / 1024:.1f} KiB of {HEAVIEST / 1024:.0f}"
+        )
+    if requests > MOST_REQUESTS:
+        found.append(f"makes {requests} requests of {MOST_REQUESTS}")
+    return found
+
+
+def lighthouse(url: str, device: str, chromium: str) -> dict[str, Any]:
+    """Return Lighthouse's report on a page, as it prints it.
+
+    ``chromium`` is the program and its arguments, with a blank between
+    each. Raises AssertionError, with Lighthouse's words, if it fails.
+    """
+    program, *arguments = chromium.split(" ")
+    done = subprocess.run(
+        [
+            str(NODE / ".bin" / "lighthouse"),
+            *(url, "--output=json", "--quiet"),
+            *(["--preset=desktop"] if device == "desktop" else []),
+            "--chrome-flags=" + " ".join(["--headless", *arguments]),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**os.environ, "CHROME_PATH": program},
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def slow(report: dict[str, Any], device: str) -> list[str]:
+    """What Lighthouse says is slow; this depends on the machine, too."""
+    score = round(100 * report["categories"]["performance"]["score"])
+    paint = report["audits"]["first-contentful-paint"]
+    seconds = paint["numericValue"] / 1000
+    found = []
+    if score < LEAST[device]:
+        found.append(f"performance: {score} of 100")
+    if seconds > LATEST_PAINT:
+        found.append(f"first paint after {seconds:.2f} s")
+    return found
+
+
+def amiss(report: dict[str, Any]) -> list[str]:
+    """What Lighthouse finds that no machine's speed explains."""
+    audits = report["audits"]
+    found = [
+        f"{key}: {round(100 * category['score'])} of 100"
+        for key, category in report["categories"].items()
+        if key != "performance" and category["score"] < 1
+    ]
+    shift = audits["cumulative-layout-shift"]["numericValue"]
+    if shift >= LARGEST_SHIFT:
+        found.append(f"layout shift {shift:.3f}")
+    if found:
+        found += [
+            f"{audit['id']}: {audit['title']}"
+            for audit in audits.values()
+            if audit["scoreDisplayMode"] == "binary"
+            and audit["score"] == 0
+        ]
+    return found
 
 
 def accessibility(page: Any) -> list[str]:

@@ -4,9 +4,6 @@ What a fault is, ``faults.py`` says; ``test_faults.py`` proves that it
 would be found.
 """
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,21 +180,9 @@ def test_pages_ask_nobody_else_and_report_no_error(
     site, address, browser, by_file
 ):
     base = site.as_uri() if by_file else address
-    found: list[str] = []
     context = browser.new_context()
     page = context.new_page()
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on(
-        "console",
-        lambda said: said.type == "error" and found.append(said.text),
-    )
-    page.on(
-        "request",
-        lambda asked: (
-            asked.url.startswith((base, "data:"))
-            or found.append(f"asks for {asked.url}")
-        ),
-    )
+    found = faults.noise(page, base)
     for name in pages(site):
         # that page's links begin at the root of a server
         if not (by_file and name == "404"):
@@ -206,87 +191,41 @@ def test_pages_ask_nobody_else_and_report_no_error(
     assert found == []
 
 
-def weight(
-    site: Path, browser: Any, base: str, name: str
-) -> tuple[int, int]:
-    """Return the bytes, as sent, and the number of requests of a page."""
-    asked: list[str] = []
-    context = browser.new_context()
-    page = context.new_page()
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{base}/{name}.html", wait_until="networkidle")
-    context.close()
-    sizes = []
-    for url in asked:
-        file = site / url.removeprefix(f"{base}/").partition("?")[0]
-        whole = file.suffix in {".woff2", ".png"}
-        sizes.append(len(file.read_bytes() if whole else packed(file)))
-    return sum(sizes), len(asked)
-
-
 def test_each_chapter_is_light(site, address, browser):
-    weights = {
-        name: weight(site, browser, address, name)
-        for name in chapters(site)
-    }
-    for name, (size, requests) in weights.items():
-        print(f"{name}: {size / KIB:.1f} KiB, {requests} requests")
-    heavy = {
-        name: found
-        for name, found in weights.items()
-        if found[0] > 110 * KIB or found[1] > 20
-    }
-    assert heavy == {}
+    def size(url: str) -> int:
+        file = site / url.removeprefix(f"{address}/").partition("?")[0]
+        whole = file.suffix in {".woff2", ".png"}
+        return len(file.read_bytes() if whole else packed(file))
+
+    found = {}
+    for name in chapters(site):
+        context = browser.new_context()
+        weighed, asked = faults.weight(
+            context.new_page(), f"{address}/{name}.html", size
+        )
+        context.close()
+        print(f"{name}: {weighed / KIB:.1f} KiB, {asked} requests")
+        found[name] = faults.heavy(weighed, asked)
+    assert not told(found), told(found)
 
 
-def lighthouse(url: str, preset: str) -> dict[str, Any]:
-    """Return Lighthouse's report on a page, as it prints it."""
-    from conftest import ARGUMENTS, chromium
-
-    done = subprocess.run(
-        [
-            str(faults.NODE / ".bin" / "lighthouse"),
-            *(url, "--output=json", "--quiet"),
-            *(["--preset=desktop"] if preset == "desktop" else []),
-            "--chrome-flags=" + " ".join(["--headless", *ARGUMENTS]),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "CHROME_PATH": chromium()},
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
-
-
-@pytest.mark.parametrize("preset", ["mobile", "desktop"])
+@pytest.mark.parametrize("device", ["mobile", "desktop"])
 @pytest.mark.parametrize("name", JUDGED)
-def test_lighthouse_is_content(address, name, preset):
+def test_lighthouse_is_content(address, started, name, device):
     # The best of three: what else the machine does only takes away.
     for attempt in range(3):
-        report = lighthouse(f"{address}/{name}.html", preset)
-        scores = {
-            key: round(100 * found["score"])
-            for key, found in report["categories"].items()
-        }
-        paint = report["audits"]["first-contentful-paint"]
-        shift = report["audits"]["cumulative-layout-shift"]
-        seconds = paint["numericValue"] / 1000
-        print(
-            f"{name}, {preset}: {scores}, first paint {seconds:.2f} s"
+        report = faults.lighthouse(
+            f"{address}/{name}.html", device, started
         )
-        fast = scores.pop("performance")
-        enough = 95 if preset == "mobile" else 100
-        if fast >= enough and seconds <= 1.5:
+        paint = report["audits"]["first-contentful-paint"]
+        scores = {
+            key: round(100 * category["score"])
+            for key, category in report["categories"].items()
+        }
+        print(f"{name}, {device}: {scores}, {paint['displayValue']}")
+        slow = faults.slow(report, device)
+        if not slow:
             break
-        print(f"attempt {attempt + 1} was slower")
-    lost = [
-        f"{audit['id']}: {audit['title']}"
-        for audit in report["audits"].values()
-        if audit["scoreDisplayMode"] == "binary" and audit["score"] == 0
-    ]
-    assert set(scores.values()) == {100}, lost
-    assert shift["numericValue"] < 0.001
-    assert fast >= enough
-    assert seconds <= 1.5
+        print(f"attempt {attempt + 1}: {slow}")
+    assert faults.amiss(report) == []
+    assert slow == []

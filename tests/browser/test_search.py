@@ -106,12 +106,23 @@ def test_enter_in_the_field_opens_the_first_however_fast(dialog):
     page.wait_for_url("**/reference/glossary.html#term-deadlock")
 
 
-def test_escape_closes(dialog):
-    page = dialog()
+@pytest.mark.parametrize(
+    ("start", "key"),
+    [("article a", "Control+k"), (".search-button__button", "Enter")],
+)
+def test_escape_closes_and_leads_back(visit, site, start, key):
+    page = visit(site / "threads/locks.html")
+    before = page.locator(f"{start}:visible").first
+    before.focus()
+    page.keyboard.press(key)
+    page.wait_for_selector(INPUT)
     page.keyboard.type("lock")
     page.wait_for_selector(FOUND)
     page.keyboard.press("Escape")
     page.wait_for_selector(INPUT, state="hidden")
+    page.wait_for_function(
+        "e => e === document.activeElement", arg=before.element_handle()
+    )
 
 
 def test_the_count_is_told(dialog):

@@ -158,19 +158,26 @@ def test_a_script_without_threads_is_refused():
     assert line == "error: none.py: it started no thread"
 
 
-def test_what_is_not_there_is_named():
-    assert refused("timeline", "no.py") == (
-        "error: no.py: there is no such file"
-    )
-    out = ("shop.py", "--output", "no/page.html")
-    assert refused("timeline", *out) == (
-        "error: no: there is no such folder"
-    )
-    assert refused("timeline", "shop.py", "--output", ".") == (
-        "error: .: it is a folder; name a file in it"
-    )
-    explore = ("explore", "shop.py:buy", "--output", "no/page.html")
-    assert refused(*explore) == "error: no: there is no such folder"
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["timeline", "no.py"], "no.py: there is no such file"),
+        (
+            ["timeline", "shop.py", "--output", "no/page.html"],
+            "no: there is no such folder",
+        ),
+        (
+            ["timeline", "shop.py", "--output", "."],
+            ".: it is a folder; name a file in it",
+        ),
+        (
+            ["explore", "shop.py:buy", "--output", "no/page.html"],
+            "no: there is no such folder",
+        ),
+    ],
+)
+def test_what_is_not_there_is_named(arguments, words):
+    assert refused(*arguments) == f"error: {words}"
 
 
 WAITS = """\
@@ -247,20 +254,25 @@ def test_the_options_of_an_exploration_are_used():
     assert [p.name for p in Path().glob("*.html")] == ["made.html"]
 
 
-def test_what_cannot_be_explored_is_told_in_one_line():
-    assert refused("explore", "no.py:buy") == (
-        "error: no.py: No such file or directory"
-    )
-    line = refused("explore", "shop.py:sell")
-    assert line.startswith(
-        "error: shop.py has no function sell; it has"
-    )
-    assert "buy" in line
-    assert "names no function" in refused("explore", "shop.py")
-    line = refused("explore", "shop.py:buy", "--", "word")
-    assert line == "error: only a script gets arguments, after --"
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no.py:buy"], "error: no.py: No such file or directory"),
+        (
+            ["shop.py:sell"],
+            "error: shop.py has no function sell; it has buy",
+        ),
+        (["shop.py"], "names no function"),
+        (
+            ["shop.py:buy", "--", "word"],
+            "error: only a script gets arguments, after --",
+        ),
+        (["bad.py:x"], "bad.py"),
+    ],
+)
+def test_what_cannot_be_explored_is_told_in_one_line(arguments, words):
     Path("bad.py").write_text("x = (\n")
-    assert "bad.py" in refused("explore", "bad.py:x")
+    assert words in refused("explore", *arguments)
 
 
 def test_a_program_that_is_too_large_is_told_in_one_line():

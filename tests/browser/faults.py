@@ -39,7 +39,7 @@ def noise(page: Any, base: str) -> list[str]:
     """Fill the list returned with errors, and with what is asked elsewhere.
 
     To be called before the page is opened. ``base`` begins the addresses
-    that are the book's own, without the slash after it.
+    that are the book's own.
     """
     found: list[str] = []
     page.on("pageerror", lambda error: found.append(str(error)))
@@ -50,7 +50,7 @@ def noise(page: Any, base: str) -> list[str]:
     page.on(
         "request",
         lambda asked: (
-            asked.url.startswith((f"{base}/", "data:"))
+            asked.url.startswith((base, "data:"))
             or found.append(f"asks for {asked.url}")
         ),
     )

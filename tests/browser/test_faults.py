@@ -211,15 +211,6 @@ def test_errors_and_other_hosts_are_told(browser, serve, body, words):
     assert any(words in fault for fault in found), found
 
 
-def test_a_host_that_begins_like_the_books_is_another(browser, serve):
-    address = serve(GOOD)
-    page = browser.new_page()
-    found = faults.noise(page, address.rpartition("/")[0][:-1])
-    page.goto(address)
-    page.close()
-    assert f"asks for {address}" in found
-
-
 def test_a_page_without_errors_is_silent(browser, serve):
     icon = '<link rel="icon" href="data:,"></head>'
     good = GOOD.replace("</head>", icon)

@@ -68,12 +68,6 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def started() -> str:
-    """Return how Chromium is started: its program and its arguments."""
-    return " ".join([chromium(), *ARGUMENTS])
-
-
 @pytest.fixture
 def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Open a page, a file or its text; no fault may follow.
@@ -82,7 +76,7 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     asked of a host.
     """
     contexts = []
-    found: list[list[str]] = []
+    heard: list[faults.Heard] = []
 
     def visit(
         shown: str | Path, fragment: str = "", **options: Any
@@ -97,14 +91,20 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        found.append(faults.noise(page, "file://"))
+        heard.append(faults.listen(page))
         page.goto(file.as_uri() + fragment)
         return page
 
     yield visit
+    found = [
+        fault
+        for page in heard
+        for fault in faults.foreign(page, "file://")
+        + faults.errors(page)
+    ]
     for context in contexts:
         context.close()
-    assert [fault for page in found for fault in page] == []
+    assert found == []
 
 
 @pytest.fixture(scope="session")

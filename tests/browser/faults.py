@@ -1,17 +1,15 @@
 """What may be wrong with a page, each found by one function.
 
-A function takes an open page, its weight or its report, and returns
+A function takes an open page, or what was heard of it, and returns
 sentences, none where all is well. ``test_faults.py`` shows each one a
-page made bad for it.
+page made bad for it; ``lighthouse.py`` has the faults of a whole visit.
 """
 
-import json
-import os
-import subprocess
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+KIB = 1024
 NODE = Path(__file__).resolve().parents[2] / "build/node/node_modules"
 
 #: WCAG 2.2 to level AA, and what axe calls best practice.
@@ -23,121 +21,6 @@ RULES = (
     "wcag22aa",
     "best-practice",
 )
-
-
-#: What a page may weigh with all that it loads, compressed (bytes), and
-#: how many requests it may make.
-HEAVIEST, MOST_REQUESTS = 110 * 1024, 20
-
-#: The performance, of 100, that Lighthouse must find on each device.
-LEAST = {"mobile": 95, "desktop": 100}
-#: Seconds to the first paint, as Lighthouse reckons it, and the layout shift.
-LATEST_PAINT, LARGEST_SHIFT = 1.5, 0.001
-
-
-def noise(page: Any, base: str) -> list[str]:
-    """Fill the list returned with errors, and with what is asked elsewhere.
-
-    To be called before the page is opened. ``base`` begins the addresses
-    that are the book's own.
-    """
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on(
-        "console",
-        lambda said: said.type == "error" and found.append(said.text),
-    )
-    page.on(
-        "request",
-        lambda asked: (
-            asked.url.startswith((base, "data:"))
-            or found.append(f"asks for {asked.url}")
-        ),
-    )
-    return found
-
-
-def weight(
-    page: Any, address: str, size: Callable[[str], int]
-) -> tuple[int, int]:
-    """Open a page; return its bytes, as sent, and its requests' count.
-
-    ``size`` tells the bytes that the answer to an address has.
-    """
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address, wait_until="networkidle")
-    return sum(map(size, asked)), len(asked)
-
-
-def heavy(size: int, requests: int) -> list[str]:
-    """What of a page's weight is too much."""
-    found = []
-    if size > HEAVIEST:
-        found.append(
-            f"weighs {size / 1024:.1f} KiB of {HEAVIEST / 1024:.0f}"
-        )
-    if requests > MOST_REQUESTS:
-        found.append(f"makes {requests} requests of {MOST_REQUESTS}")
-    return found
-
-
-def lighthouse(url: str, device: str, chromium: str) -> dict[str, Any]:
-    """Return Lighthouse's report on a page, as it prints it.
-
-    ``chromium`` is the program and its arguments, with a blank between
-    each. Raises AssertionError, with Lighthouse's words, if it fails.
-    """
-    program, *arguments = chromium.split(" ")
-    done = subprocess.run(
-        [
-            str(NODE / ".bin" / "lighthouse"),
-            *(url, "--output=json", "--quiet"),
-            *(["--preset=desktop"] if device == "desktop" else []),
-            "--chrome-flags=" + " ".join(["--headless", *arguments]),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "CHROME_PATH": program},
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
-
-
-def slow(report: dict[str, Any], device: str) -> list[str]:
-    """What Lighthouse says is slow; this depends on the machine, too."""
-    score = round(100 * report["categories"]["performance"]["score"])
-    paint = report["audits"]["first-contentful-paint"]
-    seconds = paint["numericValue"] / 1000
-    found = []
-    if score < LEAST[device]:
-        found.append(f"performance: {score} of 100")
-    if seconds > LATEST_PAINT:
-        found.append(f"first paint after {seconds:.2f} s")
-    return found
-
-
-def amiss(report: dict[str, Any]) -> list[str]:
-    """What Lighthouse finds that no machine's speed explains."""
-    audits = report["audits"]
-    found = [
-        f"{key}: {round(100 * category['score'])} of 100"
-        for key, category in report["categories"].items()
-        if key != "performance" and category["score"] < 1
-    ]
-    shift = audits["cumulative-layout-shift"]["numericValue"]
-    if shift >= LARGEST_SHIFT:
-        found.append(f"layout shift {shift:.3f}")
-    if found:
-        found += [
-            f"{audit['id']}: {audit['title']}"
-            for audit in audits.values()
-            if audit["scoreDisplayMode"] == "binary"
-            and audit["score"] == 0
-        ]
-    return found
 
 
 def accessibility(page: Any) -> list[str]:
@@ -359,3 +242,111 @@ def unread_in_forced_colours(page: Any) -> list[str]:
         }"""
     )
     return list(found)
+
+
+@dataclass
+class Heard:
+    """What a page asked for and complained of, from its opening on."""
+
+    page: Any
+    asked: list[Any] = field(default_factory=list)
+    received: list[Any] = field(default_factory=list)
+    sockets: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+def listen(page: Any) -> Heard:
+    """Note what the page asks for and complains of from now on.
+
+    What a page gives up itself, and what it leaves behind when the
+    reader goes on, did not fail.
+    """
+    heard = Heard(page)
+    told = heard.complaints.append
+
+    def said(message: Any) -> None:
+        if message.type in {"error", "assert"}:
+            told(f"on the console: {message.text}")
+
+    def failed(request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":
+            told(f"{request.failure}: {request.url}")
+
+    def answered(response: Any) -> None:
+        if response.status >= 400:
+            told(f"answered {response.status}: {response.url}")
+
+    page.on("request", lambda asked: heard.asked.append(asked))
+    page.on("requestfinished", lambda got: heard.received.append(got))
+    page.on("websocket", lambda made: heard.sockets.append(made.url))
+    page.on("pageerror", lambda error: told(f"uncaught: {error}"))
+    page.on("console", said)
+    page.on("requestfailed", failed)
+    page.on("response", answered)
+    return heard
+
+
+def errors(heard: Heard) -> list[str]:
+    """What failed: the page's script, or a request."""
+    return list(heard.complaints)
+
+
+def foreign(heard: Heard, base: str) -> list[str]:
+    """What is asked of another host than the book's.
+
+    ``base`` is the book's address without the last slash.
+    """
+    asked = [request.url for request in heard.asked]
+    return [
+        f"asks for {url}"
+        for url in dict.fromkeys(asked + heard.sockets)
+        if not url.startswith((f"{base}/", "data:"))
+    ]
+
+
+def readied(page: Any, base: str) -> list[str]:
+    """What other host the browser is told to call, with no request yet."""
+    found = page.evaluate(
+        """base => [...document.querySelectorAll(
+            "link[rel~=preconnect], link[rel~=dns-prefetch]"
+        )].map(link => link.href).filter(url => !url.startsWith(base))""",
+        f"{base}/",
+    )
+    return [f"calls {url}" for url in found]
+
+
+def sizes(heard: Heard) -> dict[str, int]:
+    """Return the bytes of all that the page received, as they were sent.
+
+    What stands in the page itself, as ``data:``, counts there.
+    """
+    found: dict[str, int] = {}
+    for request in heard.received:
+        if not request.url.startswith("data:"):
+            size = request.sizes()["responseBodySize"]
+            found[request.url] = found.get(request.url, 0) + size
+    return found
+
+
+def requests(heard: Heard) -> int:
+    """Return how often the page asked for something."""
+    return sum(
+        not request.url.startswith("data:") for request in heard.asked
+    )
+
+
+def weight(heard: Heard, kib: int = 110, most: int = 20) -> list[str]:
+    """What makes the page slow to fetch: its bytes, or its requests.
+
+    The page must have been opened with nothing kept from another.
+    """
+    faults = []
+    found = sizes(heard)
+    if (size := sum(found.values())) > kib * KIB:
+        url, worst = max(found.items(), key=lambda item: item[1])
+        faults.append(
+            f"weighs {size / KIB:.1f} KiB, {worst / KIB:.1f} in {url}"
+        )
+    if (count := requests(heard)) > most:
+        faults.append(f"asks {count} times")
+    return faults

@@ -1,7 +1,7 @@
 """Every page of the book, in a browser: as light, and as fit for everyone.
 
-What a fault is, ``faults.py`` says; ``test_faults.py`` proves that it
-would be found.
+What a fault is, ``faults.py`` and ``lighthouse.py`` say;
+``test_faults.py`` proves that it would be found.
 """
 
 from collections.abc import Iterator
@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 import faults
-from serving import packed
+import lighthouse
 
 pytestmark = pytest.mark.timeout(900)
 
 PARTS = ("threads", "multitasking")
 #: A page of each kind: the contents, a long chapter, one with figures.
 JUDGED = ("index", "threads/locks", "multitasking/pages")
-KIB = 1024
 
 
 def pages(site: Path) -> list[str]:
@@ -175,57 +174,70 @@ def test_paper_loses_nothing(site, address, open_all):
     assert not told(found), told(found)
 
 
+@pytest.fixture
+def heard(browser: Any) -> Iterator[Any]:
+    """Open pages one after another, and hear each until it rests.
+
+    Where asked, each is opened with nothing kept from the others.
+    """
+    contexts: list[Any] = []
+
+    def heard(
+        base: str, names: list[str], afresh: bool = False
+    ) -> Iterator[tuple[str, faults.Heard]]:
+        for name in names:
+            if afresh or not contexts:
+                contexts.append(browser.new_context())
+            page = contexts[-1].new_page()
+            page.set_default_timeout(30_000)
+            found = faults.listen(page)
+            page.goto(f"{base}/{name}.html", wait_until="networkidle")
+            yield name, found
+            page.close()
+
+    yield heard
+    for context in contexts:
+        context.close()
+
+
 @pytest.mark.parametrize("by_file", [False, True])
 def test_pages_ask_nobody_else_and_report_no_error(
-    site, address, browser, by_file
+    site, address, heard, by_file
 ):
     base = site.as_uri() if by_file else address
-    context = browser.new_context()
-    page = context.new_page()
-    found = faults.noise(page, base)
-    for name in pages(site):
-        # that page's links begin at the root of a server
-        if not (by_file and name == "404"):
-            page.goto(f"{base}/{name}.html", wait_until="load")
-    context.close()
-    assert found == []
-
-
-def test_each_chapter_is_light(site, address, browser):
-    def size(url: str) -> int:
-        file = site / url.removeprefix(f"{address}/").partition("?")[0]
-        whole = file.suffix in {".woff2", ".png"}
-        return len(file.read_bytes() if whole else packed(file))
-
-    found = {}
-    for name in chapters(site):
-        context = browser.new_context()
-        weighed, asked = faults.weight(
-            context.new_page(), f"{address}/{name}.html", size
-        )
-        context.close()
-        print(f"{name}: {weighed / KIB:.1f} KiB, {asked} requests")
-        found[name] = faults.heavy(weighed, asked)
+    names = pages(site)
+    if by_file:
+        names.remove("404")  # its links begin at the root of a server
+    found = {
+        name: [
+            *faults.foreign(of, base),
+            *faults.readied(of.page, base),
+            *faults.errors(of),
+        ]
+        for name, of in heard(base, names)
+    }
     assert not told(found), told(found)
 
 
-@pytest.mark.parametrize("device", ["mobile", "desktop"])
+def test_each_chapter_is_light(site, address, heard):
+    found = {}
+    for name, of in heard(address, chapters(site), afresh=True):
+        size = sum(faults.sizes(of).values()) / faults.KIB
+        print(f"{name}: {size:.1f} KiB, {faults.requests(of)} requests")
+        found[name] = faults.weight(of)
+    assert not told(found), told(found)
+
+
+@pytest.mark.parametrize("preset", ["mobile", "desktop"])
 @pytest.mark.parametrize("name", JUDGED)
-def test_lighthouse_is_content(address, started, name, device):
+def test_lighthouse_is_content(address, name, preset):
     # The best of three: what else the machine does only takes away.
     for attempt in range(3):
-        report = faults.lighthouse(
-            f"{address}/{name}.html", device, started
-        )
-        paint = report["audits"]["first-contentful-paint"]
-        scores = {
-            key: round(100 * category["score"])
-            for key, category in report["categories"].items()
-        }
-        print(f"{name}, {device}: {scores}, {paint['displayValue']}")
-        slow = faults.slow(report, device)
-        if not slow:
+        report = lighthouse.report(f"{address}/{name}.html", preset)
+        print(f"{name}, {preset}: {lighthouse.summary(report)}")
+        assert lighthouse.unfit(report) == []
+        found = lighthouse.slow(report, preset)
+        if not found:
             break
-        print(f"attempt {attempt + 1}: {slow}")
-    assert faults.amiss(report) == []
-    assert slow == []
+        print(f"attempt {attempt + 1} was slower")
+    assert found == []

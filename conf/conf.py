@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 CONF = Path(__file__).resolve().parent
 ROOT = CONF.parent
-sys.path.insert(0, str(CONF / "_ext"))
+sys.path[:0] = [str(CONF / "_ext"), str(CONF / "_engine")]
 
 from sphinx.errors import ConfigError  # noqa: E402
 
@@ -29,6 +29,7 @@ version = installed("multithreading")
 project_copyright = f"2026, {author}"
 language = "en"
 extensions = [
+    "execution",  # first: the cells run while the others are loaded
     "myst_nb",
     "notfound.extension",
     "sphinx.ext.intersphinx",
@@ -40,7 +41,6 @@ extensions = [
     "code_links",
     "downloads",
     "epub",
-    "execution",
     "listing",
     "page",
     "pdf",

@@ -49,9 +49,9 @@ def test_each_fault_turns_its_test_red(fault, tmp_path):
     tests = tmp_path / "tests"
     tests.mkdir()
     shutil.copy(ROOT / "tests" / "conftest.py", tests)
-    extensions = tmp_path / "conf" / "_ext"
+    extensions = tmp_path / "conf" / "_engine"
     extensions.mkdir(parents=True)
-    shutil.copy(ROOT / "conf" / "_ext" / "leftovers.py", extensions)
+    shutil.copy(ROOT / "conf" / "_engine" / "leftovers.py", extensions)
     (tests / "test_it.py").write_text(
         "import multiprocessing, socket, subprocess, sys\n"
         "import threading, time, warnings\n\n"

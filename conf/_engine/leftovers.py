@@ -22,7 +22,7 @@ class Alive(NamedTuple):
     """What runs or is open at one moment."""
 
     threads: set[threading.Thread]
-    processes: set[int]
+    processes: dict[int, str]
     sockets: set[tuple[int, Any]]
 
 
@@ -41,8 +41,9 @@ def left_since(before: Alive) -> list[str]:
                 for thread in now.threads - before.threads
             ),
             *(
-                f"left the process {pid} running; join it"
-                for pid in now.processes - before.processes
+                f"left the process {pid} ({command}) running; join it"
+                for pid, command in now.processes.items()
+                if pid not in before.processes
             ),
             *(
                 f"left the socket {address} open; close it"
@@ -62,11 +63,11 @@ def _threads() -> set[threading.Thread]:
     }
 
 
-def _processes() -> set[int]:
+def _processes() -> dict[int, str]:
     # Workers of a fork server are not this process's children, but
     # multiprocessing knows them; asking also reaps those that ended.
     found = {
-        worker.pid
+        worker.pid: worker.name
         for worker in multiprocessing.active_children()
         if worker.pid is not None
     }
@@ -75,8 +76,9 @@ def _processes() -> set[int]:
             command = " ".join(child.cmdline())
         except psutil.NoSuchProcess:
             continue
-        if not any(name in command for name in _KEPT):
-            found.add(child.pid)
+        # A process that is about to end has no command any more.
+        if command and not any(name in command for name in _KEPT):
+            found.setdefault(child.pid, command[:60])
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from kernel import FAULTS
+from interpreter import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

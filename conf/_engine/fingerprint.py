@@ -1,8 +1,9 @@
-"""All that a chapter's outputs depend on, as one key.
+"""All that a chapter's outputs depend on.
 
-The cells, the modules under ``code/`` that they use, directly or not,
-the interpreter, the installed distributions that the book asks for, and
-the scripts beside this one that run the cells.
+The cells, the interpreter, the installed distributions that the book asks
+for, and the scripts beside this one that run the cells make one key; the
+project's files that the chapter reads, directly or not, have a digest
+each.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 import tomllib
@@ -31,8 +33,21 @@ CODE = ROOT / "code"
 PYPROJECT = ROOT / "pyproject.toml"
 PACKAGE = "multithreading"
 
+#: Folders that no chapter reads: what is made, and what makes the book.
+_NOT_READ = ("build", "conf")
+
 #: The scripts that run the cells and judge their outputs.
-_MACHINERY = ("checks", "kernel", "leftovers", "notebooks", "running")
+_MACHINERY = (
+    "checks",
+    "forkserver",
+    "interpreter",
+    "kernel",
+    "kernels",
+    "leftovers",
+    "notebooks",
+    "running",
+    "worker",
+)
 
 
 def _named_modules(source: str) -> Iterator[str]:
@@ -115,12 +130,34 @@ def _surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "installed": distributions(),
         "machinery": [
-            _digest(HERE / f"{name}.py") for name in _MACHINERY
+            digest(HERE / f"{name}.py") for name in _MACHINERY
         ],
     }
 
 
-def _digest(path: Path) -> str:
+def made_with() -> dict[str, str]:
+    """Return in words what runs the cells: no name, no path of a machine."""
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
+    versions = distributions()
+    return {
+        "python": f"{platform.python_implementation()} "
+        f"{platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": f"{cores} core{'' if cores == 1 else 's'}",
+        "packages": ", ".join(
+            f"{name} {versions[name]}" for name in ("ipython", "matplotlib")
+        ),
+    }
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes; of a missing one, nothing."""
+    if not path.is_file():
+        return ""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -132,7 +169,7 @@ def machinery_digest(conf: Path) -> str:
         for path in conf.rglob(kind)
     ]
     everything = {
-        path.relative_to(conf).as_posix(): _digest(path)
+        path.relative_to(conf).as_posix(): digest(path)
         for path in sorted(files)
     }
     text = json.dumps(everything, sort_keys=True)
@@ -140,19 +177,60 @@ def machinery_digest(conf: Path) -> str:
 
 
 def key(notebook: NotebookNode) -> str:
-    """Return the digest of all that the notebook's outputs depend on."""
+    """Return the digest of the cells and of what runs them.
+
+    What the cells read is not in it: `store` keeps that beside the outputs.
+    """
     cells = [
         (cell.source, dict(cell.metadata))
         for cell in code_cells(notebook)
     ]
-    modules = modules_used([source for source, _ in cells])
-    everything = {
-        "cells": cells,
-        "modules": {
-            path.relative_to(CODE).as_posix(): _digest(path)
-            for path in sorted(modules)
-        },
-        **_surroundings(),
-    }
-    text = json.dumps(everything, sort_keys=True)
+    text = json.dumps(
+        {"cells": cells, **_surroundings()}, sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def project_files(root: Path = ROOT) -> dict[str, str]:
+    """Return the digest of each file that a chapter may read, by its path.
+
+    Not of what is made (``build/``), what makes the book (``conf/``),
+    which the key holds, nor of anything hidden. Paths are absolute.
+    """
+    found = {}
+    for folder, names, files in os.walk(root):
+        names[:] = [
+            name
+            for name in names
+            if not name.startswith((".", "__pycache__", "node_modules"))
+            and not (folder == str(root) and name in _NOT_READ)
+        ]
+        for name in files:
+            path = Path(folder, name)
+            found[str(path)] = digest(path)
+    return found
+
+
+def files_used(
+    notebook: NotebookNode, seen: list[str], before: dict[str, str]
+) -> dict[str, str]:
+    """Return the project's files behind the outputs, with their digests.
+
+    ``seen`` are the paths that the run noted, ``before`` the digests
+    taken before it. What a process that the chapter started imports is
+    not seen; it is found in the text of the cells and of the modules.
+    """
+    sources = [cell.source for cell in code_cells(notebook)]
+    named = {str(path) for path in modules_used(sources)}
+    return {
+        Path(path).relative_to(ROOT).as_posix(): before.get(path, "")
+        for path in sorted(named | set(seen))
+        # one that was looked for and is missing may come to be
+        if path in before or _would_count(path)
+    }
+
+
+def _would_count(path: str) -> bool:
+    top = Path(path).relative_to(ROOT).parts[0]
+    made = top.startswith(".") or top in _NOT_READ
+    return not made and not Path(path).exists()

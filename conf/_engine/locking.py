@@ -68,10 +68,12 @@ class Unfinished:
     and writes every page anew: Sphinx would believe what it left.
     """
 
-    def __init__(self, doctrees: Path) -> None:
+    def __init__(self, doctrees: Path, pages: Path) -> None:
         self._mark = doctrees / "unfinished"
         if self._mark.exists():
             (doctrees / "environment.pickle").unlink(missing_ok=True)
+            # Sphinx fails where this one is empty
+            (pages / ".buildinfo").unlink(missing_ok=True)
         self._mark.touch()
 
     def finish(self) -> None:

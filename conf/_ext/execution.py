@@ -344,6 +344,12 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     """Note that every page is whole, if it is."""
     chapters: Chapters = app.book_chapters  # type: ignore[attr-defined]
     chapters.close()
+    if isinstance(exception, OSError):
+        logger.error(
+            "%s cannot be written: %s; make room, or mend what is in the way",
+            exception.filename,
+            exception.strerror,
+        )
     if exception is None:
         app.book_unfinished.finish()  # type: ignore[attr-defined]
 
@@ -358,7 +364,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_execution", way, "", str)
     doctrees = Path(app.doctreedir)
     app.book_lock = hold(doctrees)  # type: ignore[attr-defined]
-    app.book_unfinished = Unfinished(doctrees)  # type: ignore[attr-defined]
+    app.book_unfinished = Unfinished(  # type: ignore[attr-defined]
+        doctrees, Path(app.outdir)
+    )
     app.book_chapters = Chapters(app)  # type: ignore[attr-defined]
     app.connect("env-get-outdated", _stale)
     app.connect("env-before-read-docs", _prepare)

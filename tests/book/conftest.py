@@ -32,9 +32,22 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
     )
 
 
+class Rerun(NamedTuple):
+    """Where the pages and the outputs of another build are."""
+
+    html: Path
+    outputs: Path
+
+
 @pytest.fixture(scope="session")
-def rerun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the pages of a build in which every cell ran again."""
-    to = tmp_path_factory.mktemp("rerun")
-    build(to, "html", "-D", f"book_outputs={to / 'outputs'}")
-    return to / "html"
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Rerun:
+    """Return a build in which every cell ran again, in Jupyter kernels."""
+    to = tmp_path_factory.mktemp("kernels")
+    outputs = to / "outputs"
+    build(
+        to,
+        "html",
+        *("-D", f"book_outputs={outputs}"),
+        *("-D", "book_execution=kernel"),
+    )
+    return Rerun(to / "html", outputs)

@@ -99,8 +99,8 @@ def _unmeasured(page: Path) -> str:
     return str(text)
 
 
-def test_a_second_run_gives_the_same_pages(book, rerun):
-    first, second = pages(book.html), pages(rerun)
+def test_a_second_run_gives_the_same_pages(book, kernels):
+    first, second = pages(book.html), pages(kernels.html)
     assert [page.name for page in first] == [
         page.name for page in second
     ]

@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,30 +65,68 @@ class Tree:
         toctree = "\n".join(["```{toctree}", *names, "```"])
         (self.book / "index.md").write_text(f"# Small\n\n{toctree}\n")
 
+    def command(
+        self, *options: str, builder: str = "html", to: str = "build"
+    ) -> list[str]:
+        """Return the command that builds the book as nox does."""
+        return [
+            *(sys.executable, "-m", "sphinx", "--fail-on-warning"),
+            *("--no-color", "--conf-dir", "conf", "--builder", builder),
+            *("--doctree-dir", f"{to}/doctrees/{builder}"),
+            *(*options, "book", f"{to}/{builder}"),
+        ]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment of a build."""
+        code = str(self.root / "code")
+        return {**os.environ, "PYTHONPATH": code, **more}
+
     def build(
         self, *options: str, timeout: float = 110, **environment: str
     ) -> Built:
         """Build the pages as ``nox -s html`` does."""
-        html = self.root / "build" / "html"
         done = subprocess.run(
-            [
-                *(sys.executable, "-m", "sphinx", "--fail-on-warning"),
-                *("--no-color", "--conf-dir", "conf"),
-                *("--doctree-dir", "build/doctrees"),
-                *(*options, "book", str(html)),
-            ],
+            self.command(*options),
             cwd=self.root,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(self.root / "code"),
-                **environment,
-            },
+            env=self.environment(**environment),
             capture_output=True,
             text=True,
             timeout=timeout,
             encoding="utf-8",
         )
+        html = self.root / "build" / "html"
         return Built(done.returncode, done.stdout, done.stderr, html)
+
+    def start(
+        self, *, builder: str = "html", **environment: str
+    ) -> subprocess.Popen[str]:
+        """Begin to build; what it says can be read as it is said."""
+        return subprocess.Popen(
+            self.command(builder=builder),
+            cwd=self.root,
+            env=self.environment(PYTHONUNBUFFERED="1", **environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what still runs of this tree's builds and cells."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                words = [*process.cmdline(), *process.environ().values()]
+                if process.pid != os.getpid() and any(
+                    str(self.root) in word for word in words
+                ):
+                    found.append(process)
+        return found
+
+    def ended(self) -> bool:
+        """Return whether nothing of it runs, or will within ten seconds."""
+        _, alive = psutil.wait_procs(self.processes(), timeout=10)
+        return not alive and not self.processes()
 
 
 @pytest.fixture

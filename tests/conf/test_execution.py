@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -108,18 +107,26 @@ FAULTS = {
 
 
 @pytest.mark.timeout(300)
-def test_each_fault_is_told_in_one_line(tree, cell):
+@pytest.mark.parametrize("way", ["fork", "kernel"])
+def test_each_fault_is_told_in_one_line(tree, cell, way):
     tree.chapters(
         **{
             name: cell("value = 1") + cell(code, tags)
             for name, (code, tags, _) in FAULTS.items()
         }
     )
-    started = time.monotonic()
-    built = tree.build("-D", "book_cell_timeout=6", timeout=280)
+    built = tree.build(
+        *("-D", "book_cell_timeout=6", "-D", f"book_execution={way}"),
+        timeout=280,
+    )
     assert built.status == 2, built.err
-    assert time.monotonic() - started < 240
-    lines = built.err.splitlines()
+    # below a cell that does not end stand its stacks, and a blank line
+    # before the first error may follow what is overwritten
+    lines = [
+        line
+        for line in built.err.splitlines()
+        if line and not line.startswith("    ")
+    ]
     for name, (_, _, said) in FAULTS.items():
         told = [line for line in lines if f"{name}.md:" in line]
         assert len(told) == 1, (name, told)
@@ -330,7 +337,7 @@ def test_an_edited_template_makes_every_page_anew(two_chapters):
 def test_a_damaged_store_is_run_again(two_chapters):
     for kept in (two_chapters.root / "build/outputs").rglob("*.json"):
         kept.write_text(kept.read_text("utf-8")[:-20], "utf-8")
-    (two_chapters.root / "build/doctrees/environment.pickle").unlink()
+    (two_chapters.root / "build/doctrees/html/environment.pickle").unlink()
     built = _good(two_chapters.build())
     assert {"first", "second"} <= _ran(built.out)
 
@@ -350,7 +357,7 @@ def test_pages_of_another_branch_are_removed(two_chapters):
 def test_a_build_folder_that_sphinx_cannot_read_is_made_anew(
     two_chapters,
 ):
-    pickled = two_chapters.root / "build/doctrees/environment.pickle"
+    pickled = two_chapters.root / "build/doctrees/html/environment.pickle"
     pickled.write_bytes(b"not a pickle of this Sphinx")
     built = _good(two_chapters.build())
     assert _ran(built.out) == set()

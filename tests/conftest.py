@@ -13,11 +13,14 @@ HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, where tests run side by side, what shares a build."""
+    """Keep together, where tests run side by side, what shares a build.
+
+    The tests of the book share one; another file says so itself, by a
+    mark for them all.
+    """
     for item in items:
-        at = item.path.relative_to(HERE)
-        whole = at.parts[0] if at.parts[0] == "book" else at.as_posix()
-        item.add_marker(pytest.mark.xdist_group(whole))
+        if HERE / "book" in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("book"))
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,8 @@ def made_with() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "cores": f"{cores} core{'' if cores == 1 else 's'}",
         "packages": ", ".join(
-            f"{name} {versions[name]}" for name in ("ipython", "matplotlib")
+            f"{name} {versions[name]}"
+            for name in ("ipython", "matplotlib")
         ),
     }
 

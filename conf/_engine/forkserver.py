@@ -147,7 +147,9 @@ class Server:
         self._open &= tell(event)
 
     def _fork_workers(self) -> None:
-        while self._jobs and len(self._workers) < self._limits["workers"]:
+        while (
+            self._jobs and len(self._workers) < self._limits["workers"]
+        ):
             job = self._jobs.pop(0)
             folder = Path(tempfile.mkdtemp(dir=self._folder))
             (folder / "work").mkdir()
@@ -161,7 +163,9 @@ class Server:
             ours.setblocking(False)
             with suppress(OSError):  # both sides set it: no race
                 os.setpgid(process, process)
-            worker = Worker(process, job, folder, ours, time.monotonic())
+            worker = Worker(
+                process, job, folder, ours, time.monotonic()
+            )
             self._allow(worker)
             self._workers[process] = worker
 

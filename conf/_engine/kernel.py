@@ -34,14 +34,10 @@ def main() -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     folder, memory, *arguments = sys.argv[1:]
-    application = IPKernelApp.instance(
-        config=settings(), log_level=40
-    )
+    application = IPKernelApp.instance(config=settings(), log_level=40)
     application.initialize(arguments)
     pid = os.getpid()
-    prepare(
-        application.shell, Path(folder), lambda: os.getpid() == pid
-    )
+    prepare(application.shell, Path(folder), lambda: os.getpid() == pid)
     _order_streams()
     limit_memory(int(memory))
     application.start()

@@ -91,7 +91,9 @@ class _Chapter:
             timeout=self._limits.cell,
             startup_timeout=120,
             # a folder of its own, so that a chapter's files stay apart
-            resources={"metadata": {"path": str(self._folder / "work")}},
+            resources={
+                "metadata": {"path": str(self._folder / "work")}
+            },
             record_timing=False,
             store_widget_state=False,
         )

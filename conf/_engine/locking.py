@@ -51,7 +51,9 @@ def hold(folder: Path, patience: float = PATIENCE) -> IO[str]:
                     "end it, or wait for it"
                 ) from None
             if not told:
-                logger.info("waiting for the build of process %s", owner)
+                logger.info(
+                    "waiting for the build of process %s", owner
+                )
                 told = True
             time.sleep(0.1)
     file.seek(0)

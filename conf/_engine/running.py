@@ -112,7 +112,9 @@ class SideBySide:
         assert self._server.stdin is not None
         # If it has ended, reading from it will tell.
         with suppress(BrokenPipeError):
-            self._server.stdin.write(json.dumps(message).encode() + b"\n")
+            self._server.stdin.write(
+                json.dumps(message).encode() + b"\n"
+            )
 
     def finish(
         self, progress: Callable[[list[str]], None]
@@ -131,7 +133,9 @@ class SideBySide:
             chapter = event["chapter"]
             if "cell" in event:
                 at[chapter] = event["cell"]
-                progress([f"{name}:{cell}" for name, cell in at.items()])
+                progress(
+                    [f"{name}:{cell}" for name, cell in at.items()]
+                )
                 continue
             at.pop(chapter, None)
             notebook = self._running.pop(chapter)

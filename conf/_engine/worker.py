@@ -230,7 +230,9 @@ async def _run_cell(shell: Shell, source: str) -> bool:
         changed, problem = source, sys.exc_info()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if shell.should_run_async(
-        source, transformed_cell=changed, preprocessing_exc_tuple=problem
+        source,
+        transformed_cell=changed,
+        preprocessing_exc_tuple=problem,
     ):
         shell._last_traceback_during_displayhook = False
         result = None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
 import sys
 import time
@@ -239,7 +238,9 @@ class Chapters:
 def _hour() -> str:
     """Return the hour in UTC, or the one that ``SOURCE_DATE_EPOCH`` sets."""
     now = os.environ.get("SOURCE_DATE_EPOCH", time.time())
-    return f"{datetime.fromtimestamp(float(now), UTC):%d %B %Y, %H:%M} UTC"
+    return (
+        f"{datetime.fromtimestamp(float(now), UTC):%d %B %Y, %H:%M} UTC"
+    )
 
 
 def _show_progress(running: list[str]) -> None:
@@ -317,7 +318,8 @@ def _prepare(
         logger.error(fault, location=(docname, line))
     if lost:
         logger.error(
-            "the process that runs the cells is lost: %s; build again", lost
+            "the process that runs the cells is lost: %s; build again",
+            lost,
         )
     if lost or chapters.faults:
         # Not an exception that Sphinx would wrap in pages of context: each
@@ -332,7 +334,11 @@ def _prepare(
 
 
 def _tell_maker(
-    app: Sphinx, page: str, _template: str, context: dict[str, Any], _: Any
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    _: Any,
 ) -> None:
     """Give a page what made its outputs, and when."""
     chapters: Chapters = app.book_chapters  # type: ignore[attr-defined]

@@ -94,7 +94,9 @@ def test_every_glued_value_arrived(folder):
 def _unmeasured(page: Path) -> str:
     """Return the page without what a run is free to change."""
     text = soup(page)
-    for changing in text.select(".tag_measured, .pasted-text, .page-foot"):
+    for changing in text.select(
+        ".tag_measured, .pasted-text, .page-foot"
+    ):
         changing.decompose()
     return str(text)
 

@@ -116,7 +116,10 @@ class Tree:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                words = [*process.cmdline(), *process.environ().values()]
+                words = [
+                    *process.cmdline(),
+                    *process.environ().values(),
+                ]
                 if process.pid != os.getpid() and any(
                     str(self.root) in word for word in words
                 ):

@@ -6,6 +6,8 @@ from zipfile import ZIP_STORED, ZipFile
 import pytest
 from bs4 import BeautifulSoup
 
+pytestmark = pytest.mark.xdist_group("epub")
+
 SHOWN = """\
 ```{listing} multithreading.lab.tables:Table
 ```

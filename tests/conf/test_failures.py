@@ -147,7 +147,9 @@ def test_the_fork_server_that_is_killed_is_told_in_one_line(
         "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
     )
     (line,) = built.err.split("\n")[1:-1] or [built.err]
-    assert "the process that runs the cells is lost: it was killed" in line
+    assert (
+        "the process that runs the cells is lost: it was killed" in line
+    )
     tree.chapters(bad=cell("print('mended')"))
     assert tree.build().status == 0
 
@@ -165,7 +167,9 @@ def test_a_process_that_leaves_its_session_is_named_and_ended(
 def test_a_process_whose_parents_are_gone_is_ended(tree, broken):
     note = tree.root / "child.txt"
     escape = ESCAPE.format(path=str(note))
-    broken(f"{escape}import signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    broken(
+        f"{escape}import signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
     assert not psutil.pid_exists(int(note.read_text()))
 
 
@@ -212,7 +216,9 @@ def test_a_build_that_is_killed_anywhere_is_made_good_by_the_next(
         assert built.status == 0, built.err
         clean[state] = pages(built.html)
     assert clean["day"] != clean["night"]
-    for moment, state in zip(MOMENTS, ("day", "night") * 3, strict=True):
+    for moment, state in zip(
+        MOMENTS, ("day", "night") * 3, strict=True
+    ):
         turn(state)
         shutil.rmtree(tree.root / "build" / "outputs")
         with tree.start(**HOUR) as begun:
@@ -270,7 +276,8 @@ def _can_mount() -> bool:
 
 
 mounting = pytest.mark.skipif(
-    not _can_mount(), reason="this system lets no test mount a file system"
+    not _can_mount(),
+    reason="this system lets no test mount a file system",
 )
 
 
@@ -292,7 +299,8 @@ def test_a_full_disk_is_told_and_the_next_build_is_good(
     tree, cell, full
 ):
     tree.chapters(
-        good=cell("print('fine ' * 40_000)"), bad=cell("print('mended')")
+        good=cell("print('fine ' * 40_000)"),
+        bad=cell("print('mended')"),
     )
     folder = f"build/{full}"
     # The disk is there for both builds; only its size is another. The

@@ -14,6 +14,8 @@ from pypdf.generic import ArrayObject, DictionaryObject
 
 from compare import missing_from_pdf
 
+pytestmark = pytest.mark.xdist_group("pdf")
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "multithreading-in-python.pdf"
 

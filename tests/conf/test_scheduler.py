@@ -8,6 +8,8 @@ from pypdf import PdfReader
 
 from compare import squeeze
 
+pytestmark = pytest.mark.xdist_group("scheduler")
+
 GRAPHS = Path(__file__).with_name("graphs.py")
 EXPLORER = """\
 from multithreading.graphs import lost_update

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("search")
+
 ONE = """A first paragraph.
 
 ```{index} single: lock; held

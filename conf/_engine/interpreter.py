@@ -128,7 +128,7 @@ class Uses:
             if (args[2] or 0) & os.O_WRONLY:
                 return
             with suppress(ValueError, OSError):
-                self._note(os.path.abspath(os.fsdecode(args[0])))
+                self._note(str(Path(os.fsdecode(args[0])).absolute()))
 
     def _note(self, path: str) -> None:
         if path in self._known:

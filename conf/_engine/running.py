@@ -69,7 +69,7 @@ class Ran(NamedTuple):
         ]
 
 
-class Lost(Exception):
+class ServerLostError(Exception):
     """The process that forks the workers is gone, and why."""
 
 
@@ -122,14 +122,14 @@ class SideBySide:
         """Yield each chapter when it has run.
 
         ``progress`` is told which chapters are at which cell. Raises
-        ``Lost`` where the server is killed or says nothing.
+        ``ServerLostError`` where the server is killed or says nothing.
         """
         self._write(quiet=True)
         at: dict[str, int] = {}
         while self._running:
             event = json.loads(self._line())
             if "lost" in event:
-                raise Lost(event["lost"])
+                raise ServerLostError(event["lost"])
             chapter = event["chapter"]
             if "cell" in event:
                 at[chapter] = event["cell"]
@@ -150,10 +150,10 @@ class SideBySide:
             selector.register(self._server.stdout, selectors.EVENT_READ)
             while b"\n" not in self._lines:
                 if not selector.select(patience):
-                    raise Lost("it says nothing")
+                    raise ServerLostError("it says nothing")
                 data = self._server.stdout.read(1 << 16)
                 if not data:
-                    raise Lost("it was killed")
+                    raise ServerLostError("it was killed")
                 self._lines += data
         line, self._lines = self._lines.split(b"\n", 1)
         return line
@@ -191,7 +191,7 @@ def _forked(
         try:
             text = (folder / "result.json").read_text("utf-8")
         except OSError as error:
-            raise Lost(str(error)) from None
+            raise ServerLostError(str(error)) from None
         result = json.loads(text)
         _put(notebook, result["cells"])
         if (raised := result["raised"]) is not None:

@@ -38,7 +38,7 @@ from notebooks import (
     unparsed_cells,
     unreadable_cell,
 )
-from running import Limits, Lost, Ran, SideBySide
+from running import Limits, ServerLostError, Ran, SideBySide
 from store import Kept, Store, fill
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Chapters:
     def finish(self) -> None:
         """Wait until every chapter has run; keep what is right.
 
-        Raises ``Lost`` where the fork server is.
+        Raises ``ServerLostError`` where the fork server is.
         """
         if not self._to_run:
             return
@@ -310,7 +310,7 @@ def _prepare(
     lost = None
     try:
         chapters.finish()
-    except Lost as error:
+    except ServerLostError as error:
         lost = error
     finally:
         chapters.close()

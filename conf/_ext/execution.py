@@ -38,7 +38,7 @@ from notebooks import (
     unparsed_cells,
     unreadable_cell,
 )
-from running import Limits, ServerLostError, Ran, SideBySide
+from running import Limits, Ran, ServerLostError, SideBySide
 from store import Kept, Store, fill
 
 logger = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import faults
+from serving import served
 from test_pages import pages, told
 
 pytestmark = pytest.mark.timeout(900)
@@ -127,3 +128,16 @@ def test_no_page_meets_the_policy(
             page.close()
     assert not told(found), told(found)
     assert done == {*DEEDS}
+
+
+def test_no_page_of_others_shows_the_book_as_its_own(
+    browser, address, tmp_path
+):
+    frame = f'<iframe src="{address}/index.html" title="x"></iframe>'
+    (tmp_path / "index.html").write_text(frame)
+    with served(tmp_path) as base, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{base}/", wait_until="load")
+        (_, framed) = page.frames
+        assert not framed.url.startswith(address)
+        assert not framed.locator("article").count()

@@ -305,7 +305,7 @@ def errors(heard: Heard) -> list[str]:
 
 def refusals(heard: Heard) -> list[str]:
     """What the policy refused that the page was served with."""
-    return list(heard.refused)
+    return list(dict.fromkeys(heard.refused))
 
 
 def foreign(heard: Heard, base: str) -> list[str]:

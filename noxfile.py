@@ -28,7 +28,15 @@ EPUB = BUILD / "epub" / "multithreading-in-python.epub"
 
 #: The tests of what stands under ``code/``, and those of the build.
 PROGRAMS = ("tests/lab", "tests/threads", "tests/multitasking")
-BUILDING = ("tests/book", "tests/conf", "tests/test_conftest.py")
+BUILDING = (
+    *("tests/book", "tests/conf", "tests/locks"),
+    *("tests/test_conftest.py", "tests/test_loopback.py"),
+)
+
+
+def install(session: nox.Session, lock: str) -> None:
+    """Install what a lock pins, and nothing that has no hash in it."""
+    session.install("--require-hashes", "-r", lock, silent=True)
 
 
 def prepare(session: nox.Session, *more: str) -> None:
@@ -46,7 +54,7 @@ def prepare(session: nox.Session, *more: str) -> None:
     locks = ["requirements.lock", *more]
     try:
         for file in locks:
-            session.install("-r", file, silent=True)
+            install(session, file)
         session.install(
             "--no-deps",
             "--no-build-isolation",
@@ -186,6 +194,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Look up known vulnerabilities of what the locks pin."""
+    install(session, "requirements-audit.lock")
+    session.run("python", "tests/locks/audit.py", *session.posargs)
+
+
+@nox.session
 def python(session: nox.Session) -> None:
     """Run Python with the book's modules: nox -s python -- -m MODULE."""
     prepare(session)
@@ -207,8 +222,9 @@ def lock(session: nox.Session) -> None:
         *("--group", "lint", "--group", "build"),
         *("--output-file", "requirements.lock"),
     )
-    session.run(
-        *compiling,
-        *("--group", "browser", "--constraints", "requirements.lock"),
-        *("--output-file", "requirements-browser.lock"),
-    )
+    for group in ("browser", "audit"):
+        session.run(
+            *compiling,
+            *("--group", group, "--constraints", "requirements.lock"),
+            *("--output-file", f"requirements-{group}.lock"),
+        )

@@ -17,6 +17,29 @@ from listing import listed_files, page_of
 
 #: A glyph of matplotlib's font, which every figure of a page may share.
 _GLYPH = re.compile(r'<path id="(DejaVu[\w-]+)"[^>]*/>')
+#: The style of all that a figure of matplotlib holds.
+_STYLE_OF_ALL = re.compile(r"<style[^>]*>\s*\*\{([^}]*)\}\s*</style>")
+#: The properties of SVG that an attribute can give as well.
+_ATTRIBUTES = re.compile(r"(?:fill|stroke)(?:-[a-z]+)?|opacity")
+
+
+def _unstyled(svg: str) -> str:
+    """Return an SVG element that no policy against inline styles spoils.
+
+    A style becomes attributes, save for what no attribute can say.
+    """
+
+    def attributes(style: re.Match[str]) -> str:
+        pairs = (part.split(":", 1) for part in style[1].split(";"))
+        said = {name.strip(): value.strip() for name, value in pairs}
+        if not all(map(_ATTRIBUTES.fullmatch, said)):
+            return style[0]
+        return "".join(f' {n}="{value}"' for n, value in said.items())
+
+    if of_all := _STYLE_OF_ALL.search(svg):
+        svg = _STYLE_OF_ALL.sub("", svg)
+        svg = svg.replace("<svg ", f'<svg style="{of_all[1]}" ', 1)
+    return re.sub(r' style="([^"]*?);?\s*"', attributes, svg)
 
 
 def themed(svg: str, prefix: str, alt: str, drawn: set[str]) -> str:
@@ -38,7 +61,7 @@ def themed(svg: str, prefix: str, alt: str, drawn: set[str]) -> str:
     svg = re.sub(
         r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S
     )
-    svg = svg.replace("xlink:href", "href")
+    svg = _unstyled(svg).replace("xlink:href", "href")
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(
         r' id="([^"]+)"', lambda i: i[0] if i[1] in used else "", svg

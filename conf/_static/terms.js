@@ -3,7 +3,8 @@
 (() => {
   const root = document.documentElement;
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") root.dataset.dismissed = "";
+    const shown = document.querySelector(".term:is(:hover, :focus-within)");
+    if (shown && event.key === "Escape") root.dataset.dismissed = "";
   });
   for (const leaving of ["mouseout", "focusout"]) {
     document.addEventListener(leaving, (event) => {

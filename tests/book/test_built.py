@@ -46,6 +46,64 @@ def test_no_page_loads_anything_from_another_host(folder):
     assert found == set()
 
 
+def inline(page: Path) -> list[str]:
+    """Return what a page holds that a strict policy would refuse."""
+    found = []
+    for tag in soup(page).find_all(True):
+        if tag.name == "style" or (
+            tag.name == "script"
+            and not tag.get("src")
+            and tag.get("type") != "application/json"  # runs nowhere
+        ):
+            found.append(f"<{tag.name}>{tag.get_text()[:60]}")
+        found += [
+            f'<{tag.name} {name}="{value}">'
+            for name, value in tag.attrs.items()
+            if name.startswith("on")
+            or name in {"style", "srcdoc"}
+            or re.match(r"\s*(?:javascript|data)\s*:", str(value), re.I)
+        ]
+    return found
+
+
+def test_no_page_holds_a_script_or_a_style_of_its_own(book):
+    found = {
+        page.relative_to(book.html).as_posix(): faults[:3]
+        for page in pages(book.html)
+        if (faults := inline(page))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ("<script>run()</script>", "<script>run()"),
+        ("<script type=module>run()</script>", "<script>run()"),
+        ("<style>p {}</style>", "<style>p {}"),
+        ('<p style="top: 0">', '<p style="top: 0">'),
+        ('<p ONCLICK="run()">', '<p onclick="run()">'),
+        (
+            '<a href=" JavaScript:run()">',
+            '<a href=" JavaScript:run()">',
+        ),
+        ('<img src="data:,">', '<img src="data:,">'),
+        (
+            "<template><svg><g onload=run()></g></svg></template>",
+            '<g onload="run()">',
+        ),
+        ('<iframe srcdoc="<p>">', '<iframe srcdoc="<p>">'),
+    ],
+)
+def test_what_a_policy_would_refuse_is_told(tmp_path, bad, told):
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<a href='x.html'>x</a><script src='x.js'></script>"
+        f"<script type='application/json'>{{}}</script>{bad}"
+    )
+    assert inline(page) == [told]
+
+
 def test_every_link_between_pages_arrives(folder):
     names = {
         page: {

@@ -12,7 +12,7 @@ import pytest
 
 import faults
 from building import build
-from serving import served
+from serving import advised, served
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -117,6 +117,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
-    """Serve the pages; return the address without the last slash."""
-    with served(site) as address:
+    """Serve the pages as README advises.
+
+    Return the address without the last slash.
+    """
+    with served(site, advised()) as address:
         yield address

@@ -1,8 +1,12 @@
-"""The pages as a web server gives them: compressed, on loopback alone."""
+"""The pages as a web server gives them: compressed, on loopback alone.
+
+It can send the headers that README gives to those who serve the book.
+"""
 
 import gzip
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +16,16 @@ from threading import Thread
 from typing import BinaryIO
 
 PACKED = {".html", ".css", ".js", ".svg"}
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+@cache
+def advised() -> dict[str, str]:
+    """Return the headers that README says a server should send."""
+    (block,) = re.findall(
+        r"^```http\n(.*?)^```", README.read_text("utf-8"), re.M | re.S
+    )
+    return dict(line.split(": ", 1) for line in block.splitlines())
 
 
 @cache
@@ -20,8 +34,13 @@ def packed(file: Path) -> bytes:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder; give the address without the last slash."""
+def served(
+    folder: Path, headers: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Serve a folder; give the address without the last slash.
+
+    ``headers`` are sent with every answer.
+    """
 
     class Handler(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -41,6 +60,11 @@ def served(folder: Path) -> Iterator[str]:
             self.send_header("Cache-Control", "max-age=31536000")
             self.end_headers()
             return BytesIO(body)
+
+        def end_headers(self) -> None:
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            super().end_headers()
 
         def log_message(self, *_: object) -> None:
             pass

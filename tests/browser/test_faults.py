@@ -12,7 +12,7 @@ import pytest
 
 import faults
 import lighthouse
-from serving import served
+from serving import advised, served
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><title>A page</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -25,6 +25,8 @@ WORDS = "Two threads add one to the same counter. " * 12
 
 
 BASE = "http://book.test"
+#: What the book's policy has nothing against; a ``<base>`` may follow.
+STRICT = '<!DOCTYPE html><html lang="en"><title>A page</title>'
 
 
 def page_with(body: str = "<p>Words.</p>", style: str = "") -> str:
@@ -118,7 +120,7 @@ def window(browser: Any) -> Iterator[Any]:
     """Make a window for one page, with nothing else to be had."""
     contexts = []
 
-    def window(text: str, **options: Any) -> Any:
+    def window(text: str, headers: Any = None, **options: Any) -> Any:
         context = browser.new_context(
             viewport={"width": 1280, "height": 800}, **options
         )
@@ -127,8 +129,8 @@ def window(browser: Any) -> Iterator[Any]:
 
         def answer(route: Any) -> None:
             if route.request.url == f"{BASE}/":
-                kind = "text/html; charset=utf-8"
-                route.fulfill(body=text, content_type=kind)
+                kind = {"Content-Type": "text/html; charset=utf-8"}
+                route.fulfill(body=text, headers=kind | (headers or {}))
             elif route.request.url == f"{BASE}/refused.png":
                 route.abort()
             else:
@@ -155,8 +157,8 @@ def show(window: Any) -> Any:
 
 @pytest.fixture
 def hear(window: Any) -> Any:
-    def hear(text: str) -> faults.Heard:
-        page = window(text)
+    def hear(text: str, headers: Any = None) -> faults.Heard:
+        page = window(text, headers)
         heard = faults.listen(page)
         page.goto(f"{BASE}/", wait_until="networkidle")
         return heard
@@ -271,6 +273,85 @@ def test_a_page_sound_and_on_its_own_is_not_told(hear: Any) -> None:
     assert faults.errors(heard) == []
     assert faults.foreign(heard, BASE) == []
     assert faults.readied(heard.page, BASE) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "directive"),
+    [
+        ("<script>0</script>", "script-src-elem"),
+        ('<img src="/x.png" alt="" onerror="0">', "script-src-attr"),
+        (
+            '<a href="javascript:0" id="link">x</a>',
+            "script-src-elem",
+        ),
+        ('<p style="top: 0">Words.</p>', "style-src-attr"),
+        ("<style>p { top: 0 }</style>", "style-src-elem"),
+        (f'<img src="{ELSEWHERE}" alt="">', "img-src"),
+        ('<img src="data:image/gif;base64,R0lGO" alt="">', "img-src"),
+        (f'<script src="{ELSEWHERE}"></script>', "script-src-elem"),
+        (
+            f'<link rel="stylesheet" href="{ELSEWHERE}">',
+            "style-src-elem",
+        ),
+        ('<iframe src="/x" title="x"></iframe>', "frame-src"),
+        ('<object data="/x"></object>', "object-src"),
+        ('<video src="/x"></video>', "media-src"),
+        ('<base href="/x/">', "base-uri"),
+        (
+            f'<form action="{ELSEWHERE}"><button id="link">x</button>'
+            "</form>",
+            "form-action",
+        ),
+    ],
+)
+def test_what_the_policy_refuses_is_told(
+    hear: Any, bad: str, directive: str
+) -> None:
+    heard = hear(STRICT + bad, advised())
+    if heard.page.locator("#link").count():
+        heard.page.evaluate(
+            """() => new Promise(done => {
+                addEventListener("securitypolicyviolation", () => done());
+                document.querySelector("#link").click();
+            })"""
+        )
+    assert {told.split()[0] for told in faults.refusals(heard)} == {
+        directive
+    }
+
+
+@pytest.mark.parametrize(
+    ("run", "directive"),
+    [
+        ("eval('0')", "script-src"),
+        ("new Function('return 0')()", "script-src"),
+        (f"fetch('{ELSEWHERE}').catch(() => 0)", "connect-src"),
+        (
+            "new Worker(URL.createObjectURL(new Blob(['0'])))",
+            "worker-src",
+        ),
+    ],
+)
+def test_what_a_script_may_not_do_is_told(
+    browser: Any, tmp_path: Path, run: str, directive: str
+) -> None:
+    (tmp_path / "index.html").write_text(STRICT + SCRIPT, "utf-8")
+    (tmp_path / "x.js").write_text(f"try {{ {run} }} catch {{ }}")
+    with (
+        served(tmp_path, advised()) as base,
+        browser.new_context() as context,
+    ):
+        heard = faults.listen(context.new_page())
+        heard.page.goto(f"{base}/", wait_until="networkidle")
+        found = faults.refusals(heard)
+    assert [told.split()[0] for told in found] == [directive]
+
+
+def test_a_page_that_the_policy_fits_is_not_told(hear: Any) -> None:
+    heard = hear(STRICT + "<p>Words.</p>", advised())
+    assert heard.page.inner_text("p") == "Words."
+    assert faults.refusals(heard) == []
+    assert faults.errors(heard) == []
 
 
 #: Random bytes, which nothing can make shorter.

@@ -38,6 +38,14 @@ def test_it_comes_with_the_focus_and_goes_on_escape(term):
     assert meaning.is_visible()
 
 
+def test_an_escape_for_something_else_does_not_keep_it_away(term):
+    page, term = term()
+    page.keyboard.press("Control+k")
+    page.keyboard.press("Escape")
+    term.locator("a").focus()
+    assert term.locator("[role=tooltip]").is_visible()
+
+
 def test_it_comes_without_scripts(term):
     _, term = term(java_script_enabled=False)
     term.locator("a").hover()

@@ -7,10 +7,14 @@ SVG = """<?xml version="1.0"?>
 <svg width="10pt" viewBox="0 0 1 1" xmlns="http://www.w3.org/2000/svg">
 <metadata>who, and when</metadata>
 <defs><path id="a" d="M0 0"/></defs>
+<defs>
+<style type="text/css">*{stroke-linejoin: round; stroke-linecap: butt}</style>
+</defs>
 <path id="unused" d="M0 0"/><!-- a label -->
 <path id="DejaVuSans-13" d="M1.23456 0" transform="scale(0.015625)"/>
 <use href="#DejaVuSans-13"/>
 <use xlink:href="#a" style="stroke: #000000; fill: #0072b2"/>
+<path d="M1 1" style="fill: none; font: 9px Literata"/>
 <rect clip-path="url(#a)" fill="black"/>
 </svg>"""
 
@@ -20,7 +24,24 @@ def test_black_follows_the_page_and_colours_stay() -> None:
     assert "#000000" not in page
     assert "black" not in page
     assert page.count("currentColor") == 3
-    assert "fill: #0072b2" in page
+    assert 'fill="#0072b2"' in page
+
+
+def test_styles_become_attributes_which_no_policy_refuses() -> None:
+    page = themed(SVG, "one", "words", set())
+    assert (
+        '<use href="#one-a" stroke="currentColor" fill="#0072b2"/>'
+        in (page)
+    )
+    root = page[: page.index(">")]
+    assert 'stroke-linejoin="round" stroke-linecap="butt"' in root
+    assert "<style" not in page
+    assert "<defs></defs>" not in page
+
+
+def test_what_no_attribute_can_say_is_not_lost() -> None:
+    page = themed(SVG, "one", "words", set())
+    assert 'style="fill: none; font: 9px Literata"' in page
 
 
 def test_identifiers_of_two_figures_do_not_meet() -> None:

@@ -1,12 +1,15 @@
 import http.client
 import socket
 import struct
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from multithreading.lab.site import open_site, refusing
@@ -39,6 +42,55 @@ def test_every_address_has_a_page_of_its_own():
         assert f"<title>{address}</title>" in page
         assert f"<p>This page stands in for {address}.</p>" in page
     assert "<title>http://c/&lt;d&gt;</title>" in pages[2][1]
+
+
+def listening() -> set[str]:
+    """Return the addresses at which this process listens."""
+    return {
+        line.laddr.ip
+        for line in psutil.Process().net_connections("inet")
+        if line.status == psutil.CONN_LISTEN
+    }
+
+
+def test_it_listens_on_loopback_alone():
+    before = listening()
+    with open_site(ADDRESSES) as site:
+        assert site._server.socket.getsockname()[0] == "127.0.0.1"
+        assert listening() - before == {"127.0.0.1"}
+    assert listening() == before
+    with refusing():
+        assert listening() == before
+
+
+def other_addresses() -> list[str]:
+    """Return this machine's own addresses but the one of the site.
+
+    All of 127/8 is this machine's on Linux, and ``::1`` may be.
+    """
+    own = {
+        address.address.partition("%")[0]
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in {socket.AF_INET, socket.AF_INET6}
+    }
+    if sys.platform == "linux":
+        own.add("127.0.0.2")
+    return sorted(
+        address
+        for address in own - {"127.0.0.1"}
+        if not ip_address(address).is_link_local  # needs an interface
+    )
+
+
+def test_it_cannot_be_reached_from_elsewhere():
+    with open_site(ADDRESSES) as site:
+        port = urlsplit(site.url).port
+        for address in other_addresses():
+            with pytest.raises(OSError, match=r".") as raised:
+                socket.create_connection((address, port), timeout=10)
+            assert not isinstance(raised.value, TimeoutError), address
+        assert not site._server._open
 
 
 def test_another_address_is_not_found():

@@ -77,7 +77,7 @@ class Worker:
         return bool(self.job["cells"][self.cell]["measured"])
 
 
-class Server:
+class Supervisor:
     """The jobs, the workers, and who may go on."""
 
     def __init__(self, limits: dict[str, int], folder: Path) -> None:
@@ -268,7 +268,6 @@ class Server:
     def _finish(self, worker: Worker, status: int) -> None:
         self._hear(worker)  # its last words
         worker.channel.close()
-        _kill_group(worker.process)
         self._end_orphans()
         self._tell(
             chapter=worker.job["chapter"],
@@ -322,7 +321,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(
             prefix="book-", ignore_cleanup_errors=True
         ) as folder:
-            Server(limits, Path(folder)).serve()
+            Supervisor(limits, Path(folder)).serve()
     except OSError as error:  # no space, or no process more
         tell({"lost": str(error)})
 

@@ -144,7 +144,9 @@ def test_the_fork_server_that_is_killed_is_told_in_one_line(
     tree, cell, broken
 ):
     built = broken(
-        "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
+        "import os, signal, time\n"
+        "os.kill(os.getppid(), signal.SIGKILL)\n"
+        "time.sleep(60)"
     )
     (line,) = built.err.split("\n")[1:-1] or [built.err]
     assert (

@@ -42,6 +42,7 @@ extensions = [
     "downloads",
     "epub",
     "listing",
+    "navigation",
     "page",
     "pdf",
     "scheduler",

@@ -6,14 +6,19 @@ import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from docutils import nodes
+from jinja2 import FileSystemBytecodeCache
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from findings import Findings
 from listing import listed_files, page_of
+
+#: How many characters of a page's description others show.
+DESCRIPTION = 200
 
 #: What each document claims, in a sentence.
 _claims = Findings[str]("claims")
@@ -168,6 +173,37 @@ def add_claims(
     )
 
 
+def keep_templates(app: Sphinx) -> None:
+    """Keep the templates compiled: each build would compile all anew."""
+    if app.builder.name == "html":
+        folder = Path(app.doctreedir, "templates")
+        folder.mkdir(exist_ok=True)
+        app.builder.templates.environment.bytecode_cache = (
+            FileSystemBytecodeCache(str(folder))
+        )
+
+
+def describe(
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Tell search engines what the page claims, or how it begins."""
+    if doctree is None or app.builder.name != "html":
+        return
+    first = doctree.next_node(lambda n: type(n) is nodes.paragraph)
+    words = _claims(app.env).get(page) or (
+        first.astext() if first else ""
+    )
+    if words:
+        words = shorten(words, DESCRIPTION, placeholder=" …")
+        context["metatags"] += (
+            f'\n<meta name="description" content="{escape(words)}" />'
+        )
+
+
 def _expected(app: Sphinx) -> Iterator[str]:
     yield from app.env.found_docs
     yield from map(page_of, listed_files(app.env))
@@ -190,8 +226,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("book_machinery", "", "env", str)
     _claims.keep(app)
     app.add_post_transform(InlineFigures)
+    app.connect("builder-inited", keep_templates)
     app.connect("doctree-read", note_claim)
     app.connect("html-page-context", add_claims)
+    app.connect("html-page-context", describe)
     app.connect("html-page-context", mend)
     app.connect("build-finished", remove_strangers)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

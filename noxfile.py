@@ -176,6 +176,16 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how long books take to build: nox -s bench -- --growth."""
+    prepare(session)
+    session.run(
+        *("python", "tests/bench/bench.py", *session.posargs),
+        env={"PYTHONPATH": "tests/conf"},
+    )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and spelling."""
     prepare(session)

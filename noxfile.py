@@ -30,6 +30,9 @@ EPUB = BUILD / "epub" / "multithreading-in-python.epub"
 PROGRAMS = ("tests/lab", "tests/threads", "tests/multitasking")
 BUILDING = ("tests/book", "tests/conf", "tests/test_conftest.py")
 
+#: Where scripts beside the tests find what they import, as tests do.
+IMPORTED = ("conf/_ext", "tests/conf")
+
 
 def prepare(session: nox.Session, *more: str) -> None:
     """Install the locked packages, then the book's own from ``code/``.
@@ -181,7 +184,17 @@ def bench(session: nox.Session) -> None:
     prepare(session)
     session.run(
         *("python", "tests/bench/bench.py", *session.posargs),
-        env={"PYTHONPATH": "tests/conf"},
+        env={"PYTHONPATH": os.pathsep.join(IMPORTED)},
+    )
+
+
+@nox.session
+def repro(session: nox.Session) -> None:
+    """Build the book three times over, and tell what differs."""
+    prepare(session)
+    session.run(
+        *("python", "tests/conf/repro.py"),
+        env={"PYTHONPATH": os.pathsep.join(IMPORTED)},
     )
 
 

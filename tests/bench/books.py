@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import psutil
 
-from building import HEAD, Tree
+from conftest import HEAD, Tree
 
 CHAPTERS = 12
 #: Seconds that the cells of chapter i wait, in sum 26.

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from typing import NamedTuple
 import psutil
 from books import (
     Book,
+    Measured,
     Ours,
     Plain,
     chapter_seconds,
@@ -70,8 +71,10 @@ def busy() -> str:
     return "load {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg())
 
 
-def timed(books: list[Book], prepare: Callable[[Book], None]) -> list:
-    """Build each of the books once, in turn; return the builds."""
+def each(
+    books: list[Book], prepare: Callable[[Book], None]
+) -> list[Measured]:
+    """Build each of the books once, in turn."""
     builds = []
     for book in books:
         prepare(book)
@@ -79,15 +82,16 @@ def timed(books: list[Book], prepare: Callable[[Book], None]) -> list:
     return builds
 
 
-def best(
-    times: int, books: list[Book], prepare: Callable[[Book], None]
-) -> list[float]:
-    """Return for each book the seconds of its quickest build."""
-    rounds = [
-        [build.seconds for build in timed(books, prepare)]
-        for _ in range(times)
+def best(rounds: Iterable[Iterable[Measured]]) -> list[Measured]:
+    """Return the least of each number of each book, over all rounds."""
+    return [
+        Measured(
+            min(build.seconds for build in builds),
+            min(build.processor for build in builds),
+            builds[0].out,
+        )
+        for builds in zip(*rounds, strict=True)
     ]
-    return [min(column) for column in zip(*rounds, strict=True)]
 
 
 def reference(times: int, folder: Path) -> Iterator[Target]:
@@ -98,59 +102,56 @@ def reference(times: int, folder: Path) -> Iterator[Target]:
     alone = Ours(folder / "alone", {LONGEST: texts[LONGEST]})
     both: list[Book] = [ours, plain]
 
-    full: list[list[float]] = []
-    single: list[float] = []
-    cell: list[float] = []
-    lonely: list[float] = []
+    full, single, cell, lonely = [], [], [], []
     for _ in range(times):
-        full.append(
-            [build.seconds for build in timed(both, Book.forget)]
-        )
+        full.append(each(both, Book.forget))
         cell.append(ours.measured(LONGEST))
-        (build,) = timed([alone], Book.forget)
+        (build,) = each([alone], Book.forget)
         single.append(chapter_seconds(build.out))
         lonely.append(alone.measured(LONGEST))
-    cold, cold_plain = (
-        min(column) for column in zip(*full, strict=True)
-    )
-    (rendering,) = best(times, [ours], Book.forget_pages)
-    same, same_plain = best(times, both, lambda _: None)
-    prose, prose_plain = best(
-        times, both, lambda book: book.edit_prose(LONGEST)
-    )
-    edited, edited_plain = best(
-        times, both, lambda book: book.edit_cell(LONGEST)
-    )
+    rounds = {
+        name: [each(books, prepare) for _ in range(times)]
+        for name, books, prepare in (
+            ("nothing changed", both, lambda _: None),
+            ("one prose edit", both, lambda b: b.edit_prose(LONGEST)),
+            ("one cell edited", both, lambda b: b.edit_cell(LONGEST)),
+            ("all outputs known", [ours], Book.forget_pages),
+        )
+    }
     ours.forget()
     peak = ours.peak_memory()
 
-    print(f"{'seconds':<34}{'ours':>8}{'plain':>8}{'ratio':>8}")
-    for name, mine, other in (
-        ("cold", cold, cold_plain),
-        ("nothing changed", same, same_plain),
-        ("one prose edit", prose, prose_plain),
-        ("one cell edited", edited, edited_plain),
-    ):
-        print(f"{name:<34}{mine:8.2f}{other:8.2f}{mine / other:8.2f}")
-    print(f"{'the longest chapter alone':<34}{min(single):8.2f}")
-    print(f"{'rendering, all outputs known':<34}{rendering:8.2f}")
-    print()
-    yield Target("cold, of plain", cold / cold_plain, 0.2, " x")
+    took = {
+        name: best(found)
+        for name, found in {"cold": full, **rounds}.items()
+    }
+    longest = min(single)
+    print(f"{'':<24}{'seconds':^24}{'of them processor':^24}")
+    print(f"{'':<24}" + f"{'ours':>8}{'plain':>8}{'ratio':>8}" * 2)
+    for name, builds in took.items():
+        print(
+            f"{name:<24}"
+            + _columns([build.seconds for build in builds])
+            + _columns([build.processor for build in builds])
+        )
+    print(f"{'longest chapter alone':<24}{longest:8.2f}\n")
+    cold, prose, same = (
+        took[name]
+        for name in ("cold", "one prose edit", "nothing changed")
+    )
+    rendering = took["all outputs known"][0].seconds
+    yield Target("cold, of plain", _ratio(cold), 0.2, " x")
     yield Target(
         "cold, of the longest chapter alone and the rendering",
-        cold / (min(single) + rendering),
+        cold[0].seconds / (longest + rendering),
         1.25,
         " x",
     )
-    yield Target(
-        "nothing changed, of plain", same / same_plain, 1.1, " x"
-    )
-    yield Target(
-        "one prose edit, of plain", prose / prose_plain, 1.1, " x"
-    )
+    yield Target("nothing changed, of plain", _ratio(same), 1.1, " x")
+    yield Target("one prose edit, of plain", _ratio(prose), 1.1, " x")
     yield Target(
         "one cell edited, beyond the chapter's own time",
-        edited - min(single),
+        took["one cell edited"][0].seconds - longest,
         3,
         " s",
     )
@@ -163,6 +164,17 @@ def reference(times: int, folder: Path) -> Iterator[Target]:
     )
 
 
+def _ratio(builds: list[Measured]) -> float:
+    ours, plain = builds
+    return ours.seconds / plain.seconds
+
+
+def _columns(numbers: list[float]) -> str:
+    ours, *plain = numbers
+    shown = [ours, *plain, *(ours / other for other in plain)]
+    return "".join(f"{n:8.2f}" for n in shown).ljust(24)
+
+
 def growth(times: int, folder: Path) -> Iterator[Target]:
     """Measure longer and longer books; yield the limits they keep to."""
     print(
@@ -171,20 +183,23 @@ def growth(times: int, folder: Path) -> Iterator[Target]:
     )
     cold, edited, peak = {}, {}, {}
     for length in LENGTHS:
-        texts = long_book(length)
-        book = Ours(folder / str(length), texts)
+        book = Ours(folder / str(length), long_book(length))
         name = book.names[length // 2]
-        (cold[length],) = best(times, [book], Book.forget)
-        (known,) = best(times, [book], Book.forget_pages)
-        (same,) = best(times, [book], lambda _: None)
-        (edited[length],) = best(
-            times, [book], lambda book, name=name: book.edit_prose(name)
-        )
+        took = []
+        for prepare in (
+            Book.forget,
+            Book.forget_pages,
+            lambda _: None,
+            lambda book, name=name: book.edit_prose(name),
+        ):
+            rounds = [each([book], prepare) for _ in range(times)]
+            took.append(best(rounds)[0].seconds)
+        cold[length], edited[length] = took[0], took[-1]
         book.forget()
         peak[length] = book.peak_memory()
         print(
-            f"{length:8}{cold[length]:7.1f} s{known:9.1f} s{same:7.1f} s"
-            f"{edited[length]:8.1f} s{peak[length]:6.0f} MB",
+            f"{length:8}{took[0]:7.1f} s{took[1]:9.1f} s"
+            f"{took[2]:7.1f} s{took[3]:8.1f} s{peak[length]:6.0f} MB",
             flush=True,
         )
     _, middling, most = LENGTHS

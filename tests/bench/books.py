@@ -128,6 +128,8 @@ class Measured(NamedTuple):
     """What one build took, and what it said."""
 
     seconds: float
+    #: Of the processor, in all processes: what a busy machine changes least.
+    processor: float
     out: str
 
 
@@ -205,13 +207,20 @@ class Book:
 
     def build(self) -> Measured:
         """Build, and time it; raises SystemExit where the build fails."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), os.times()
         process = self._start(subprocess.PIPE)
         out, _ = process.communicate(timeout=1800)
         seconds = time.perf_counter() - started
         if process.returncode:
             raise SystemExit(f"{self.root}: the build failed\n{out}")
-        return Measured(seconds, out)
+        after = os.times()
+        processor = (
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+        return Measured(seconds, processor, out)
 
     def peak_memory(self) -> float:
         """Build; return the most MB that its processes held at a time.

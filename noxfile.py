@@ -31,7 +31,7 @@ PROGRAMS = ("tests/lab", "tests/threads", "tests/multitasking")
 BUILDING = ("tests/book", "tests/conf", "tests/test_conftest.py")
 
 #: Where scripts beside the tests find what they import, as tests do.
-IMPORTED = ("conf/_ext", "tests/conf")
+IMPORTED = ("conf/_engine", "conf/_ext", "tests/conf")
 
 
 def prepare(session: nox.Session, *more: str) -> None:

@@ -177,9 +177,10 @@ def _columns(numbers: list[float]) -> str:
 
 def growth(times: int, folder: Path) -> Iterator[Target]:
     """Measure longer and longer books; yield the limits they keep to."""
+    print("seconds, and in brackets those of the processor")
     print(
-        f"{'chapters':>8}{'cold':>9}{'all known':>11}{'nothing':>9}"
-        f"{'one edit':>10}{'peak':>9}"
+        f"{'chapters':>8}{'cold':>14}{'all known':>14}{'nothing':>14}"
+        f"{'one edit':>14}{'peak':>10}"
     )
     cold, edited, peak = {}, {}, {}
     for length in LENGTHS:
@@ -193,13 +194,16 @@ def growth(times: int, folder: Path) -> Iterator[Target]:
             lambda book, name=name: book.edit_prose(name),
         ):
             rounds = [each([book], prepare) for _ in range(times)]
-            took.append(best(rounds)[0].seconds)
-        cold[length], edited[length] = took[0], took[-1]
+            took.append(best(rounds)[0])
+        cold[length] = took[0].seconds
+        edited[length] = took[-1].seconds
         book.forget()
         peak[length] = book.peak_memory()
+        columns = (f"{m.seconds:.1f} ({m.processor:.1f})" for m in took)
         print(
-            f"{length:8}{took[0]:7.1f} s{took[1]:9.1f} s"
-            f"{took[2]:7.1f} s{took[3]:8.1f} s{peak[length]:6.0f} MB",
+            f"{length:8}"
+            + "".join(f"{column:>14}" for column in columns)
+            + f"{peak[length]:7.0f} MB",
             flush=True,
         )
     _, middling, most = LENGTHS

@@ -34,6 +34,10 @@ _FOLLOWS = re.compile(
 )
 
 
+#: Not of the book: what Sphinx and MyST-NB keep for themselves.
+_KEPT = {"doctrees", "jupyter_execute"}
+
+
 def make(to: Path, outputs: Path, *builders: str) -> None:
     """Build the book into ``to``, taking what is in ``outputs``."""
     for builder in builders:
@@ -42,12 +46,12 @@ def make(to: Path, outputs: Path, *builders: str) -> None:
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """Return what was made, without what Sphinx keeps for itself."""
+    """Return what was made for readers, by its path below ``folder``."""
     return {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
-        and "doctrees" not in path.relative_to(folder).parts
+        and _KEPT.isdisjoint(path.relative_to(folder).parts)
     }
 
 
@@ -127,6 +131,8 @@ def _glued(text: str) -> Iterator[str]:
 def main() -> int:
     """Compare, and tell; return 1 where something differs."""
     os.environ["SOURCE_DATE_EPOCH"] = MOMENT
+    # it led to this script's modules, which are no cell's business
+    os.environ.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory(prefix="repro-") as folder:
         first, second, third = (
             Path(folder, name) for name in ("first", "second", "third")

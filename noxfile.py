@@ -38,6 +38,9 @@ def install(session: nox.Session, lock: str) -> None:
     """Install what a lock pins, and nothing that has no hash in it."""
     session.install("--require-hashes", "-r", lock, silent=True)
 
+#: Where scripts beside the tests find what they import, as tests do.
+IMPORTED = ("conf/_engine", "conf/_ext", "tests/conf")
+
 
 def prepare(session: nox.Session, *more: str) -> None:
     """Install the locked packages, then the book's own from ``code/``.
@@ -181,6 +184,26 @@ def browser(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run the tests on each supported Python; skip those not installed."""
     pytest(session)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how long books take to build: nox -s bench -- --growth."""
+    prepare(session)
+    session.run(
+        *("python", "tests/bench/bench.py", *session.posargs),
+        env={"PYTHONPATH": os.pathsep.join(IMPORTED)},
+    )
+
+
+@nox.session
+def repro(session: nox.Session) -> None:
+    """Build the book three times over, and tell what differs."""
+    prepare(session)
+    session.run(
+        *("python", "tests/conf/repro.py"),
+        env={"PYTHONPATH": os.pathsep.join(IMPORTED)},
+    )
 
 
 @nox.session

@@ -36,12 +36,12 @@ extensions = [
     "sphinx_codeautolink",
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
-    "sphinxext.opengraph",
     "assets",
     "code_links",
     "downloads",
     "epub",
     "listing",
+    "navigation",
     "page",
     "pdf",
     "scheduler",
@@ -148,11 +148,13 @@ notfound_urls_prefix = prefix
 notfound_template = "404.html"
 notfound_context = {"title": "No such page", "content_root": prefix}
 
-# What another site shows of a page that is linked there.
+# What another site shows of a page that is linked there; a copy on a disk
+# is linked nowhere.
+if html_baseurl:
+    extensions.append("sphinxext.opengraph")
 ogp_site_url = html_baseurl
 ogp_type = "book"
 ogp_social_cards = {
-    "enable": bool(html_baseurl),
     "image": "../conf/_static/mark.png",
     "image_mini": "../conf/_static/mark.png",
     "line_color": "#0072B2",

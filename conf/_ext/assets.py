@@ -8,28 +8,32 @@ scripts are joined as they are; and the fonts keep the characters that
 the pages show.
 
 ``layout.html`` loads the results: ``head.js``, ``page.css``, ``page.js``.
+What they are made of seldom changes, and the next build takes them over.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import pickle
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import tinycss2
 from docutils import nodes
-from fontTools import subset
-from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FONTS = Path(__file__).resolve().parents[1] / "fonts"
 ICONS = (
@@ -71,6 +75,44 @@ _PROPERTY = re.compile(
 _CLASSES = re.compile(r'\bclass="([^"]*)"')
 
 
+class Memory:
+    """What was made in the last build, and of what, in a file."""
+
+    def __init__(self, file: Path, maker: str) -> None:
+        self._file = file
+        #: What made it: something else might make it otherwise.
+        self._maker = maker
+        self._now: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
+        # Whatever is wrong with the file, all can be made anew.
+        with suppress(Exception):
+            kept = file.read_bytes()
+            self._before = pickle.loads(kept)  # noqa: S301 (our own)
+
+    def made(self, make: Callable[..., T], *of: str | bytes) -> T:
+        """Return ``make(*of)``, from the last build if it was made there."""
+        digest = hashlib.sha256(
+            f"{self._maker} {make.__name__}".encode()
+        )
+        for part in of:
+            data = part.encode() if isinstance(part, str) else part
+            digest.update(b"%d " % len(data) + data)
+        key = digest.hexdigest()
+        if key not in self._now:
+            known = key in self._before
+            self._now[key] = self._before[key] if known else make(*of)
+        found: T = self._now[key]
+        return found
+
+    def save(self) -> None:
+        """Keep what this build has asked for, and nothing else."""
+        if self._now.keys() != self._before.keys():
+            # beside and renamed: a build that is killed leaves no half
+            half = self._file.with_suffix(".new")
+            half.write_bytes(pickle.dumps(self._now))
+            half.replace(self._file)
+
+
 def note_files(
     app: Sphinx,
     _page: str,
@@ -95,19 +137,19 @@ def _names(files: Iterable[Any], left_out: set[str]) -> list[str]:
     return [n for n in local if n.partition("?")[0] not in left_out]
 
 
-def _classes_of(static: Path, pages: Iterable[str]) -> set[str]:
-    """Return every class that a page has or a script may give."""
-    named = {
+def seen(page: str) -> tuple[set[str], set[str]]:
+    """Return the classes that a page has, and the characters it shows."""
+    classes = {
         name
-        for page in pages
         for classes in _CLASSES.findall(page)
         for name in classes.split()
     }
-    scripts = set(static.rglob("*.js"))
-    # the words of the book, which name no class
-    for script in scripts - {static / "search-data.js"}:
-        named.update(_WORD.findall(script.read_text("utf-8")))
-    return named
+    return classes, set(page)
+
+
+def words(scripts: str) -> set[str]:
+    """Return every word of the scripts: classes that they may give."""
+    return set(_WORD.findall(scripts))
 
 
 def cut(css: str, known: set[str]) -> str:
@@ -116,6 +158,8 @@ def cut(css: str, known: set[str]) -> str:
     A rule goes where each of its selectors names, outside of functions
     such as ``:not()``, a class that is not ``known``.
     """
+    import tinycss2
+
     rules = tinycss2.parse_stylesheet(
         css, skip_comments=True, skip_whitespace=True
     )
@@ -123,6 +167,8 @@ def cut(css: str, known: set[str]) -> str:
 
 
 def _kept(rules: list[Any], known: set[str]) -> Iterator[str]:
+    import tinycss2
+
     for rule in rules:
         if rule.type == "qualified-rule":
             selectors = [
@@ -189,7 +235,17 @@ def _named_classes(selector: list[Any]) -> set[str]:
     }
 
 
-def _write_fonts(static: Path, characters: set[int]) -> None:
+def page_style(known: str, *sheets: str) -> str:
+    """Return the style sheets as one, cut to the classes ``known``."""
+    classes = set(known.split())
+    css = "".join(cut(sheet, classes) for sheet in sheets)
+    # `page.css` lies in `_static`; a style sheet below it names files
+    # from its own folder
+    css = css.replace("url(../", "url(")
+    return without_unused_properties(css)
+
+
+def _write_fonts(static: Path, characters: str, memory: Memory) -> None:
     """Write the fonts with these characters alone.
 
     They come twice: as files, for a page without scripts, and within
@@ -199,7 +255,8 @@ def _write_fonts(static: Path, characters: set[int]) -> None:
     faces, rules = [], []
     (static / "fonts").mkdir(exist_ok=True)
     for name, style, weight in _FACES:
-        font = shrink(FONTS / name, characters)
+        whole = (FONTS / name).read_bytes()
+        font = memory.made(shrink, whole, characters)
         (static / "fonts" / name).write_bytes(font)
         about = {"style": style, "weight": weight}
         faces.append([about, base64.b64encode(font).decode()])
@@ -215,8 +272,12 @@ def _write_fonts(static: Path, characters: set[int]) -> None:
     head.write_text(text, "utf-8")
 
 
-def shrink(font: Path, characters: set[int]) -> bytes:
+def shrink(font: bytes, characters: str) -> bytes:
     """Return a font with these characters alone, as WOFF2."""
+    # here, since fontTools takes long to load and is seldom needed
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+
     options = subset.Options(
         flavor="woff2",
         hinting=False,
@@ -225,9 +286,9 @@ def shrink(font: Path, characters: set[int]) -> bytes:
         notdef_outline=True,
         recalc_timestamp=False,
     )
-    opened = TTFont(font, recalcTimestamp=False)
+    opened = TTFont(BytesIO(font), recalcTimestamp=False)
     subsetter = subset.Subsetter(options)
-    subsetter.populate(unicodes=characters)
+    subsetter.populate(unicodes=map(ord, characters))
     subsetter.subset(opened)
     opened.flavor = "woff2"
     buffer = BytesIO()
@@ -245,33 +306,42 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     for pattern in _UNUSED:
         for path in static.glob(pattern):
             path.unlink()
-    pages = [
-        page.read_text("utf-8")
-        for page in out.rglob("*.html")
-        if static not in page.parents
-    ]
+    memory = Memory(
+        Path(app.doctreedir, "assets.pickle"),
+        f"{app.config.book_machinery} {version('fonttools')} "
+        f"{version('tinycss2')}",
+    )
     read = partial(Path.read_text, encoding="utf-8")
+    known: set[str] = set()
+    shown: set[str] = set()
+    for page in out.rglob("*.html"):
+        if static not in page.parents:
+            classes, characters = memory.made(seen, read(page))
+            known |= classes
+            shown |= characters
     scripts = (
         static / name.partition("?")[0] for name in app.book_scripts
     )
     (static / "page.js").write_text(
         ";\n".join(read(script) for script in scripts), "utf-8"
     )
+    # all but the words of the book, which name no class
+    others = set(static.rglob("*.js")) - {static / "search-data.js"}
+    known |= memory.made(words, "\n".join(map(read, sorted(others))))
     styles = (
         static / name.partition("?")[0] for name in app.book_styles
     )
-    known = _classes_of(static, pages)
-    css = "".join(cut(read(style), known) for style in styles)
-    # `page.css` lies in `_static`; a style sheet below it names files
-    # from its own folder
-    css = css.replace("url(../", "url(")
-    css = without_unused_properties(css)
-    shown = {ord(character) for character in set("".join(pages))}
-    _write_fonts(static, shown)
+    css = memory.made(
+        page_style, " ".join(sorted(known)), *map(read, styles)
+    )
+    _write_fonts(static, "".join(sorted(shown)), memory)
     (static / "page.css").write_text(css, "utf-8")
-    icons = {ord(sign) for sign in css if "\ue000" <= sign <= "\uf8ff"}
+    icons = {sign for sign in css if "\ue000" <= sign <= "\uf8ff"}
     for name in ICONS:
-        (static / name).write_bytes(shrink(static / name, icons))
+        whole = (static / name).read_bytes()
+        shrunk = memory.made(shrink, whole, "".join(sorted(icons)))
+        (static / name).write_bytes(shrunk)
+    memory.save()
     logger.info("style sheet: %d bytes", len(css))
 
 

@@ -93,17 +93,24 @@ def add_second_names(_app: Sphinx, env: BuildEnvironment) -> None:
                     items.setdefault(f"{second[owner]}.{member}", item)
 
 
-def recall(app: Sphinx) -> None:
-    """Give the extension what the last build found."""
+def recall(app: Sphinx, env: BuildEnvironment) -> None:
+    """Add what earlier builds found to what this one has, and keep all.
+
+    The extension has followed the names of the pages that it read; those
+    of other pages were followed when these were read.
+    """
     if app.builder.name == "html":
-        found = getattr(app.env, "code_links", {})
-        app.env.sphinx_codeautolink_transforms.update(found)
+        now = env.sphinx_codeautolink_transforms
+        before = getattr(env, "code_links", {})
+        for name in (before.keys() & env.found_docs) - now.keys():
+            now[name] = before[name]
+        env.code_links = dict(now)
 
 
-def keep(app: Sphinx, env: BuildEnvironment) -> None:
-    """Keep what this build found."""
+def leave_nothing(app: Sphinx, _exception: Exception | None) -> None:
+    """Leave nothing for the extension's own file, which has no use."""
     if app.builder.name == "html":
-        env.code_links = dict(env.sphinx_codeautolink_transforms)
+        app.env.sphinx_codeautolink_transforms.clear()
 
 
 def thin(body: str) -> str:
@@ -141,9 +148,9 @@ def thin_page(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx, around what sphinx-codeautolink does."""
-    app.connect("builder-inited", recall, priority=900)
     app.connect("doctree-read", add_imports, priority=400)
     app.connect("env-updated", add_second_names, priority=400)
-    app.connect("env-updated", keep, priority=900)
+    app.connect("env-updated", recall, priority=900)
     app.connect("html-page-context", thin_page, priority=800)
+    app.connect("build-finished", leave_nothing, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,7 +15,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 from docutils import nodes
 from nbformat import NotebookNode
@@ -193,6 +192,8 @@ def as_notebook(
 
 def as_script(notebook: NotebookNode) -> str:
     """Return the notebook's cells as one script, its text as comments."""
+    import jupytext  # here, since few builds write a download
+
     notebook = copy.deepcopy(notebook)
     for cell in code_cells(notebook):
         if "raises-exception" in cell.metadata.get("tags", []):

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import jinja2
-import typst
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -268,6 +267,8 @@ class BookBuilder(Epub3Builder):
 
 def draw(svg: Path, png: Path) -> None:
     """Write the cover as pixels, which every shelf of books can show."""
+    import typst  # here, since only an EPUB needs it
+
     source = (
         "#set page(width: 1200pt, height: 1600pt, margin: 0pt)\n"
         f'#image("{svg.name}", width: 100%)'

@@ -28,8 +28,13 @@ from sphinx.highlighting import PygmentsBridge
 from sphinx.util.docutils import SphinxTranslator
 from sphinx.util.osutil import relative_uri
 
+from findings import Findings
+
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "code"
+
+#: The files that the listings of each document link to.
+_shown = Findings[set[Path]]("listed_files")
 
 
 class source_link(nodes.Inline, nodes.TextElement):  # noqa: N801
@@ -107,35 +112,9 @@ class Listing(LiteralInclude):
         return links
 
 
-def _shown(env: BuildEnvironment) -> dict[str, set[Path]]:
-    """Return the files that the listings of each document link to."""
-    if not hasattr(env, "listed_files"):
-        env.listed_files = {}
-    files: dict[str, set[Path]] = env.listed_files
-    return files
-
-
 def listed_files(env: BuildEnvironment) -> list[Path]:
     """Return the modules, and their tests, that listings link to."""
     return sorted(set[Path]().union(*_shown(env).values()))
-
-
-def forget(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    """Forget the files of a document that is about to be read anew."""
-    _shown(env).pop(docname, None)
-
-
-def merge(
-    _app: Sphinx,
-    env: BuildEnvironment,
-    docnames: set[str],
-    other: BuildEnvironment,
-) -> None:
-    """Take over what a parallel reader found."""
-    theirs = _shown(other)
-    _shown(env).update(
-        {name: theirs[name] for name in docnames if name in theirs}
-    )
 
 
 def visit_html(self: SphinxTranslator, node: source_link) -> None:
@@ -171,9 +150,8 @@ def source_pages(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    _shown.keep(app)
     app.add_directive("listing", Listing)
     app.add_node(source_link, html=(visit_html, depart_html))
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
     app.connect("html-collect-pages", source_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

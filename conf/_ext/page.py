@@ -6,14 +6,22 @@ import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from docutils import nodes
-from sphinx import addnodes
+from jinja2 import FileSystemBytecodeCache
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from findings import Findings
 from listing import listed_files, page_of
+
+#: How many characters of a page's description others show.
+DESCRIPTION = 200
+
+#: What each document claims, in a sentence.
+_claims = Findings[str]("claims")
 
 #: A glyph of matplotlib's font, which every figure of a page may share.
 _GLYPH = re.compile(r'<path id="(DejaVu[\w-]+)"[^>]*/>')
@@ -152,20 +160,17 @@ def mend(
             )
 
 
-def name_part(
-    app: Sphinx,
-    page: str,
-    _template: str,
-    context: dict[str, Any],
-    doctree: nodes.document | None,
-) -> None:
-    """Tell a page's template which part of the book it belongs to."""
-    if doctree is None:
-        return
-    contents = app.env.get_doctree(app.config.root_doc)
-    for toctree in contents.findall(addnodes.toctree):
-        if page in toctree["includefiles"]:
-            context["part"] = toctree["caption"]
+def note_claim(app: Sphinx, document: nodes.document) -> None:
+    """Keep the sentence in italics under the title of a document."""
+    title = document.next_node(nodes.title)
+    after = title and title.next_node(nodes.paragraph, ascend=True)
+    if (
+        after
+        and isinstance(after[0], nodes.emphasis)
+        and len(after) == 1
+    ):
+        name = app.env.current_document.docname
+        _claims(app.env)[name] = after.astext()
 
 
 def add_claims(
@@ -178,9 +183,10 @@ def add_claims(
     """Say under each chapter's name on the first page what it claims."""
     if page != app.config.root_doc or app.builder.name != "html":
         return
+    claims = _claims(app.env)
 
     def add(link: re.Match[str]) -> str:
-        claim = escape(_claim(app, link[1]))
+        claim = escape(claims.get(link[1], ""))
         return f'{link[0]}<span class="claim">{claim}</span>'
 
     context["body"] = re.sub(
@@ -190,20 +196,35 @@ def add_claims(
     )
 
 
-def _claim(app: Sphinx, name: str) -> str:
-    """Return the sentence in italics under a chapter's title, or ''."""
-    if name not in app.env.found_docs:
-        return ""
-    for title in app.env.get_doctree(name).findall(nodes.title):
-        after = title.next_node(nodes.paragraph, ascend=True)
-        if (
-            after
-            and isinstance(after[0], nodes.emphasis)
-            and len(after) == 1
-        ):
-            return str(after.astext())
-        break
-    return ""
+def keep_templates(app: Sphinx) -> None:
+    """Keep the templates compiled: each build would compile all anew."""
+    if app.builder.name == "html":
+        folder = Path(app.doctreedir, "templates")
+        folder.mkdir(exist_ok=True)
+        app.builder.templates.environment.bytecode_cache = (
+            FileSystemBytecodeCache(str(folder))
+        )
+
+
+def describe(
+    app: Sphinx,
+    page: str,
+    _template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Tell search engines what the page claims, or how it begins."""
+    if doctree is None or app.builder.name != "html":
+        return
+    first = doctree.next_node(lambda n: type(n) is nodes.paragraph)
+    words = _claims(app.env).get(page) or (
+        first.astext() if first else ""
+    )
+    if words:
+        words = shorten(words, DESCRIPTION, placeholder=" …")
+        context["metatags"] += (
+            f'\n<meta name="description" content="{escape(words)}" />'
+        )
 
 
 def _expected(app: Sphinx) -> Iterator[str]:
@@ -226,9 +247,12 @@ def remove_strangers(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("book_machinery", "", "env", str)
+    _claims.keep(app)
     app.add_post_transform(InlineFigures)
+    app.connect("builder-inited", keep_templates)
+    app.connect("doctree-read", note_claim)
     app.connect("html-page-context", add_claims)
+    app.connect("html-page-context", describe)
     app.connect("html-page-context", mend)
-    app.connect("html-page-context", name_part)
     app.connect("build-finished", remove_strangers)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

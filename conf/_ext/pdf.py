@@ -17,12 +17,10 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typst
 from docutils import nodes
 from docutils.nodes import Element
-from fontTools.ttLib import TTFont
 from sphinx import __display_version__ as sphinx_version
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -37,6 +35,9 @@ from sphinxcontrib_typstbuilder._writer import (
 )
 
 from listing import source_link
+
+if TYPE_CHECKING:
+    import typst
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +152,8 @@ class BookBuilder(TypstBuilder):
             self._compile(document["targetname"])
 
     def _compile(self, name: str) -> None:
+        import typst  # here, since only a PDF needs it
+
         folder = Path(self.outdir, name)
         source = folder / f"{name}.typ"
         place = Path(
@@ -181,6 +184,10 @@ class BookBuilder(TypstBuilder):
 
 def write_fonts(folder: Path) -> Path:
     """Write the book's fonts as Typst can read them; return the folder."""
+    from fontTools.ttLib import (
+        TTFont,
+    )  # here, since only a PDF needs it
+
     folder.mkdir(exist_ok=True)
     for packed in FONTS.glob("*.woff2"):
         font = TTFont(packed, recalcTimestamp=False)

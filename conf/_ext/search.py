@@ -16,17 +16,13 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
+
+from findings import Findings
 
 Record = dict[str, str]
 
 
-def _records(env: BuildEnvironment) -> dict[str, list[Record]]:
-    """Return the records of each document, kept from build to build."""
-    if not hasattr(env, "search_records"):
-        env.search_records = {}
-    records: dict[str, list[Record]] = env.search_records
-    return records
+_records = Findings[list[Record]]("search_records")
 
 
 def collect(app: Sphinx, document: nodes.document) -> None:
@@ -88,24 +84,6 @@ def _index_terms(section: nodes.section) -> Iterator[str]:
                 yield words
 
 
-def forget(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    """Forget a document that is gone, or about to be read anew."""
-    _records(env).pop(docname, None)
-
-
-def merge(
-    _app: Sphinx,
-    env: BuildEnvironment,
-    docnames: set[str],
-    other: BuildEnvironment,
-) -> None:
-    """Take over what a parallel reader found."""
-    theirs = _records(other)
-    _records(env).update(
-        {name: theirs[name] for name in docnames if name in theirs}
-    )
-
-
 def switch_off(app: Sphinx) -> None:
     """Have Sphinx make no index of its own."""
     if app.builder.name == "html":
@@ -136,10 +114,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    _records.keep(app)
     app.connect("builder-inited", switch_off)
     app.connect("doctree-read", collect)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
     app.connect("html-collect-pages", page)
     app.connect("build-finished", write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

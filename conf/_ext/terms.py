@@ -16,6 +16,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from findings import Findings
+
 _LINK = re.compile(
     r'<a class="reference internal" href="[^"]*#(term-[^"]+)">'
     r'<span class="xref std std-term">.*?</span></a>',
@@ -23,12 +25,8 @@ _LINK = re.compile(
 )
 
 
-def _definitions(env: BuildEnvironment) -> dict[str, dict[str, str]]:
-    """Return the definitions of each glossary, by the anchors of terms."""
-    if not hasattr(env, "term_definitions"):
-        env.term_definitions = {}
-    definitions: dict[str, dict[str, str]] = env.term_definitions
-    return definitions
+#: The definitions of each glossary, by the anchors of terms.
+_definitions = Findings[dict[str, str]]("term_definitions")
 
 
 def collect(app: Sphinx, document: nodes.document) -> None:
@@ -42,24 +40,6 @@ def collect(app: Sphinx, document: nodes.document) -> None:
     if found:
         name = app.env.current_document.docname
         _definitions(app.env)[name] = found
-
-
-def forget(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    """Forget a glossary that is gone, or about to be read anew."""
-    _definitions(env).pop(docname, None)
-
-
-def merge(
-    _app: Sphinx,
-    env: BuildEnvironment,
-    docnames: set[str],
-    other: BuildEnvironment,
-) -> None:
-    """Take over what a parallel reader found."""
-    theirs = _definitions(other)
-    _definitions(env).update(
-        {name: theirs[name] for name in docnames if name in theirs}
-    )
 
 
 def outdated(_app: Sphinx, env: BuildEnvironment) -> set[str]:
@@ -104,9 +84,8 @@ def explain(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    _definitions.keep(app)
     app.connect("doctree-read", collect)
-    app.connect("env-purge-doc", forget)
-    app.connect("env-merge-info", merge)
     app.connect("env-updated", outdated)
     app.connect("html-page-context", explain)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

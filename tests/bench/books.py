@@ -169,7 +169,7 @@ class Book:
 
     def edit_cell(self, name: str) -> None:
         """Change a cell of a chapter, and nothing that it shows."""
-        self._edit(name, r"^import time$", "import time  # edited")
+        self._edit(name, r"^import time\b.*$", "\\g<0>  # edited")
 
     def _edit(self, name: str, old: str, new: str) -> None:
         path = self.path(name)

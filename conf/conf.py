@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 from urllib.parse import urlsplit
+
+# A build makes many objects and throws few away. At its usual pace the
+# search for cycles among them takes a sixth of the time.
+gc.set_threshold(50_000)
 
 CONF = Path(__file__).resolve().parent
 ROOT = CONF.parent

@@ -38,6 +38,7 @@ def install(session: nox.Session, lock: str) -> None:
     """Install what a lock pins, and nothing that has no hash in it."""
     session.install("--require-hashes", "-r", lock, silent=True)
 
+
 #: Where scripts beside the tests find what they import, as tests do.
 IMPORTED = ("conf/_engine", "conf/_ext", "tests/conf")
 

@@ -19,7 +19,7 @@ import nbformat
 import psutil
 from nbformat import NotebookNode
 
-from fingerprint import ROOT, digest, key
+from fingerprint import ROOT, digest
 from notebooks import code_cells
 
 #: How many records of a chapter are kept: those of its latest states.
@@ -65,9 +65,9 @@ class Store:
             reverse=True,
         )
 
-    def load(self, chapter: str, notebook: NotebookNode) -> Kept | None:
+    def load(self, chapter: str, key: str) -> Kept | None:
         """Return what is kept and still true of a chapter, or nothing."""
-        for path in self._records(chapter, f"{key(notebook)}-*"):
+        for path in self._records(chapter, f"{key}-*"):
             kept = _read(path)
             if kept is not None and all(
                 _now(ROOT / file) == known
@@ -76,14 +76,12 @@ class Store:
                 return kept
         return None
 
-    def save(
-        self, chapter: str, notebook: NotebookNode, kept: Kept
-    ) -> None:
+    def save(self, chapter: str, key: str, kept: Kept) -> None:
         """Keep the outputs; a reader finds all of them, or none.
 
         Raises OSError where nothing can be written.
         """
-        name = f"{key(notebook)}-{_digest(kept.files)[:12]}.json"
+        name = f"{key}-{_digest(kept.files)[:12]}.json"
         path = self._folder / chapter / name
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(kept._asdict())

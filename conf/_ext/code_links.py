@@ -18,6 +18,7 @@ what the book needs beyond that:
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import re
 from importlib import import_module
@@ -93,11 +94,37 @@ def add_second_names(_app: Sphinx, env: BuildEnvironment) -> None:
                     items.setdefault(f"{second[owner]}.{member}", item)
 
 
+def follow_changes(app: Sphinx, env: BuildEnvironment) -> None:
+    """Have names followed only in pages whose code is new.
+
+    To follow a name is to import its module, and matplotlib takes long.
+    """
+    if app.builder.name != "html":
+        return
+    now = env.sphinx_codeautolink_transforms
+    known = vars(env).setdefault("code_names", {})
+    for page, transforms in list(now.items()):
+        kept = app.book_chapters.kept(page)  # type: ignore[attr-defined]
+        found = [
+            (
+                block.source,
+                [name.import_components for name in block.names],
+            )
+            for block in transforms
+        ]
+        code = hashlib.sha256(
+            repr([found, kept and kept.files]).encode()
+        ).hexdigest()
+        if known.get(page) == code and page in env.code_links:
+            del now[page]
+        known[page] = code
+
+
 def recall(app: Sphinx, env: BuildEnvironment) -> None:
     """Add what earlier builds found to what this one has, and keep all.
 
-    The extension has followed the names of the pages that it read; those
-    of other pages were followed when these were read.
+    The extension has followed the names of the pages whose code is new;
+    those of other pages were followed before.
     """
     if app.builder.name == "html":
         now = env.sphinx_codeautolink_transforms
@@ -150,6 +177,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx, around what sphinx-codeautolink does."""
     app.connect("doctree-read", add_imports, priority=400)
     app.connect("env-updated", add_second_names, priority=400)
+    app.connect("env-updated", follow_changes, priority=450)
     app.connect("env-updated", recall, priority=900)
     app.connect("html-page-context", thin_page, priority=800)
     app.connect("build-finished", leave_nothing, priority=100)

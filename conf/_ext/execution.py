@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from myst_nb.core.read import MystMetadataParsingError
@@ -29,8 +30,17 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.matching import get_matching_files
 
-from fingerprint import digest, files_used, made_with, project_files
+from fingerprint import (
+    cells_digest,
+    digest,
+    files_used,
+    key,
+    made_with,
+    project_files,
+    surroundings,
+)
 from locking import Unfinished, hold
+from memory import Memory
 from notebooks import (
     Fault,
     code_cells,
@@ -42,6 +52,13 @@ from running import Limits, Ran, ServerLostError, SideBySide
 from store import Kept, Store, fill
 
 logger = logging.getLogger(__name__)
+
+# MyST-NB loads what would execute, and SQLAlchemy for that, even where it
+# is told to execute nothing: an eighth of a build that has nothing to do.
+for _name in ("Cache", "Direct", "Inline"):
+    _unused = ModuleType(f"myst_nb.core.execute.{_name.lower()}")
+    vars(_unused)[f"NotebookClient{_name}"] = None
+    sys.modules.setdefault(_unused.__name__, _unused)
 
 #: The notebooks that this build has read and filled, by their text.
 _prepared: dict[str, NotebookNode] = {}
@@ -76,50 +93,63 @@ class Chapters:
         self._limits = Limits(
             cell=config.book_cell_timeout,
             memory=config.book_memory,
-            workers=config.book_workers or 6 * (os.cpu_count() or 1),
+            workers=config.book_workers or 5 * (os.cpu_count() or 1),
         )
         self._side_by_side = config.book_execution == "fork"
         self._texts: dict[str, str] = {}
+        self._cells: dict[str, str] = {}
         self._notebooks: dict[str, NotebookNode] = {}
         self._kept: dict[str, Kept] = {}
-        self._to_run: dict[str, NotebookNode] = {}
+        self._to_run: set[str] = set()
         self._before: dict[str, str] = {}
         self._server: SideBySide | None = None
         self._lock: Any = None
         self.faults: list[tuple[str, Fault]] = []
+        memory = Memory(
+            Path(app.doctreedir, "cells.pickle"), surroundings()
+        )
         for file in get_matching_files(
             app.srcdir, ["**.md"], config.exclude_patterns
         ):
-            self._read(Path(app.srcdir, file), file[: -len(".md")])
-        self._look_up(self._notebooks)
+            self._read(
+                Path(app.srcdir, file), file[: -len(".md")], memory
+            )
+        memory.save()
+        self._look_up(set(self._cells))
         if self._to_run:
             self._begin()
 
-    def _read(self, path: Path, chapter: str) -> None:
+    def _read(self, path: Path, chapter: str, memory: Memory) -> None:
         text = path.read_text("utf-8")
         self._texts[chapter] = text
         try:
-            notebook = parse(text, path)
+            cells, lost = memory.made(_cells_of, text)
         except MystMetadataParsingError as error:
             self.faults.append((chapter, unreadable_cell(error)))
             return
-        if lost := unparsed_cells(text, notebook):
-            self.faults += [(chapter, fault) for fault in lost]
-            return
-        self._notebooks[chapter] = notebook
+        self.faults += [(chapter, fault) for fault in lost]
+        if not lost:
+            self._cells[chapter] = cells
 
-    def _look_up(self, notebooks: dict[str, NotebookNode]) -> None:
-        """Fill in what is kept; what is not is to run."""
-        self._to_run = {}
-        for chapter, notebook in notebooks.items():
-            if not code_cells(notebook):
-                continue
-            kept = self._store.load(chapter, notebook)
-            if kept is None:
-                self._to_run[chapter] = notebook
-            else:
+    def _notebook(self, chapter: str) -> NotebookNode:
+        """Return a chapter as a notebook, with its outputs if known."""
+        if chapter not in self._notebooks:
+            notebook = parse(self._texts[chapter])
+            if kept := self._kept.get(chapter):
                 fill(notebook, kept)
-                self._kept[chapter] = kept
+            self._notebooks[chapter] = notebook
+        return self._notebooks[chapter]
+
+    def _look_up(self, chapters: set[str]) -> None:
+        """Find what is kept of chapters; what is not is to run."""
+        self._to_run = set()
+        for chapter in chapters:
+            if cells := self._cells[chapter]:
+                kept = self._store.load(chapter, key(cells))
+                if kept is None:
+                    self._to_run.add(chapter)
+                else:
+                    self._kept[chapter] = kept
 
     def _begin(self) -> None:
         # One build at a time runs cells: two would measure each other.
@@ -130,9 +160,11 @@ class Chapters:
         self._before = project_files()
         if self._to_run and self._side_by_side:
             self._server = SideBySide(self._limits)
-            for chapter, notebook in self._to_run.items():
+            for chapter in sorted(self._to_run):
                 self._server.begin(
-                    chapter, notebook, self._store.seconds(chapter)
+                    chapter,
+                    self._notebook(chapter),
+                    self._store.seconds(chapter),
                 )
 
     def kept(self, chapter: str) -> Kept | None:
@@ -144,7 +176,7 @@ class Chapters:
 
         It differs from every other before the chapter has run.
         """
-        if chapter in self._to_run or chapter not in self._notebooks:
+        if chapter in self._to_run or chapter not in self._cells:
             return ""
         kept = self._kept.get(chapter)
         text = self._texts[chapter] + (kept.version() if kept else "")
@@ -182,9 +214,11 @@ class Chapters:
             return
         import kernels
 
-        for chapter, notebook in list(self._to_run.items()):
+        for chapter in sorted(self._to_run):
             _show_progress([chapter])
-            yield kernels.run(chapter, notebook, self._limits)
+            yield kernels.run(
+                chapter, self._notebook(chapter), self._limits
+            )
 
     def _keep(self, ran: Ran) -> list[Fault]:
         """Keep the outputs; return what is wrong if they cannot be kept."""
@@ -198,7 +232,9 @@ class Chapters:
             {"when": _hour(), **made_with()},
         )
         try:
-            self._store.save(ran.chapter, ran.notebook, kept)
+            self._store.save(
+                ran.chapter, key(self._cells[ran.chapter]), kept
+            )
         except OSError as error:
             return [
                 (
@@ -208,12 +244,12 @@ class Chapters:
                 )
             ]
         self._kept[ran.chapter] = kept
-        del self._to_run[ran.chapter]
+        self._to_run.remove(ran.chapter)
         return []
 
     def hand_over(self, chapter: str) -> bool:
         """Give MyST-NB the chapter; return whether it has cells."""
-        notebook = self._notebooks[chapter]
+        notebook = self._notebook(chapter)
         _describe_pictures(notebook)
         # The same, whether the cells ran now or their outputs were kept.
         notebook.metadata["language_info"] = {
@@ -233,6 +269,12 @@ class Chapters:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _cells_of(text: str) -> tuple[str, list[Fault]]:
+    """Return the digest of a chapter's cells, and what is wrong with them."""
+    notebook = parse(text)
+    return cells_digest(notebook), unparsed_cells(text, notebook)
 
 
 def _hour() -> str:

@@ -190,6 +190,12 @@ class Book:
             )
 
     def _start(self, out: int) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.root / "code"),
+        }
+        # What is not compiled once is compiled in every build.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "sphinx", "--no-color"),
@@ -198,7 +204,7 @@ class Book:
                 *("book", "build/html"),
             ],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.root / "code")},
+            env=environment,
             stdout=out,
             stderr=subprocess.STDOUT,
             text=True,

@@ -78,8 +78,14 @@ class Tree:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a build."""
-        code = str(self.root / "code")
-        return {**os.environ, "PYTHONPATH": code, **more}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.root / "code"),
+            **more,
+        }
+        # What is not compiled once is compiled in every build.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return environment
 
     def build(
         self, *options: str, timeout: float = 110, **environment: str

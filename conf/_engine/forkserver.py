@@ -39,8 +39,9 @@ from interpreter import (
     limit_memory,
 )
 
-#: Not pyplot: it chooses where figures go when it is first imported, and
-#: must find the chapter's shell then. Nor anything of the project.
+#: Not pyplot, nor matplotlib_inline: where figures go is settled when these
+#: are first imported, and they must find the chapter's shell then. Nor
+#: anything of the project.
 PRELOADED = (
     "worker",
     "matplotlib.figure",
@@ -48,7 +49,6 @@ PRELOADED = (
     "matplotlib.projections",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
-    "matplotlib_inline.config",
 )
 
 
@@ -313,6 +313,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the input ends, then
     adopt_orphans()
     limits = json.loads(sys.argv[1])
+    # As a kernel does, and before matplotlib asks.
+    os.environ.setdefault(
+        "MPLBACKEND", "module://matplotlib_inline.backend_inline"
+    )
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()

@@ -203,9 +203,6 @@ def _begin(folder: Path) -> tuple[Shell, Notes]:
     sys.argv = ["kernel"]
     sys.path[0] = ""  # as in a kernel: the folder it works in
     builtins.input = _no_input
-    os.environ.setdefault(
-        "MPLBACKEND", "module://matplotlib_inline.backend_inline"
-    )
     shell = Shell.instance(
         config=settings(),
         kernel=SimpleNamespace(eventloop=None),

@@ -142,6 +142,20 @@ def test_every_chapter_has_a_picture_described_in_words(book):
                 assert len(words) >= 5, f"{page.name}: {words}"
 
 
+def test_each_page_tells_when_where_and_with_what_its_cells_ran(book):
+    told = re.compile(
+        r"Its cells ran on \d\d [A-Z][a-z]+ \d{4}, \d\d:\d\d UTC, on "
+        r"CPython 3\.\d+\.\d+\S*, \w+ \S+, \d+ cores?, with ipython "
+    )
+    for page in pages(book.html):
+        text = soup(page)
+        foot = text.select_one(".page-foot")
+        ran = text.select_one(".cell_input, .cell_output")
+        assert bool(ran) == bool(
+            foot and told.search(" ".join(foot.get_text().split()))
+        ), page.name
+
+
 def test_every_glued_value_arrived(folder):
     for page in pages(folder):
         for value in soup(page).select(".pasted-text"):

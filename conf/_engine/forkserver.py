@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import selectors
@@ -308,6 +309,15 @@ def _kill_group(process: int) -> None:
         os.killpg(process, signal.SIGKILL)
 
 
+def _draw_once() -> None:
+    """Have matplotlib load its fonts, and what writes pictures."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.add_subplot(title="1").plot([0, 1])
+    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+
+
 def main() -> None:
     """Serve one build; the limits are the first argument, as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the input ends, then
@@ -319,6 +329,7 @@ def main() -> None:
     )
     for name in PRELOADED:
         importlib.import_module(name)
+    _draw_once()
     gc.collect()
     gc.freeze()  # so that the workers share these pages
     try:

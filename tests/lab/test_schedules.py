@@ -171,6 +171,19 @@ def test_the_benchmark_tells_a_limit_that_is_passed(
     assert "two" in capsys.readouterr().out
 
 
+def test_the_benchmark_tells_the_time_of_a_run(monkeypatch, capsys):
+    two = [("two", lost_update(2), 0.012)]
+    monkeypatch.setattr(benchmark, "LIMITS", two)
+    monkeypatch.setattr(benchmark, "seconds", lambda _: 0.012)
+    assert benchmark.main() == 0
+    header, row = capsys.readouterr().out.splitlines()
+    found = outcomes(lost_update(2))
+    assert row.split() == [
+        *("two", "6", str(found.runs), "0.012", "0.012"),
+        *(f"{12 / found.runs:.2f}", f"{12 / 6:.3f}"),
+    ]
+
+
 def test_a_schedule_that_is_too_long_or_too_short_is_told():
     with pytest.raises(ScheduleError, match="ended after 4 steps"):
         replay(lost_update(2), "ABBAA")

@@ -176,7 +176,7 @@ def test_the_benchmark_tells_the_time_of_a_run(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "LIMITS", two)
     monkeypatch.setattr(benchmark, "seconds", lambda _: 0.012)
     assert benchmark.main() == 0
-    header, row = capsys.readouterr().out.splitlines()
+    _, row = capsys.readouterr().out.splitlines()
     found = outcomes(lost_update(2))
     assert row.split() == [
         *("two", "6", str(found.runs), "0.012", "0.012"),

@@ -539,6 +539,8 @@ def test_help_names_every_option(capsys):
         "--workers",
     ):
         assert option in text
+    for default in ("(0.1)", "(5)", "(8)"):
+        assert default in text
 
 
 @pytest.mark.parametrize(

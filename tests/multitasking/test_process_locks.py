@@ -140,6 +140,24 @@ def test_finish_kills_who_is_late(spawn):
     assert not worker.is_alive()
 
 
+def test_finish_waits_once_for_all_that_are_late():
+    given = []
+
+    class Late:
+        name, exitcode = "late", None
+
+        def join(self, timeout):
+            given.append(timeout)
+
+        def is_alive(self):
+            return False
+
+    with pytest.raises(RuntimeError, match=r"\{'late': None\}"):
+        finish([Late(), Late()], timeout=0.01)
+    assert len(given) == 2
+    assert 0 <= min(given) <= max(given) <= 0.01
+
+
 def test_finish_is_silent_where_all_went_well(spawn):
     worker = spawn.Process(target=time.sleep, args=(0,))
     worker.start()

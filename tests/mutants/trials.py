@@ -326,7 +326,8 @@ class Trials:
             return None
         if status == 0:
             return mutant, Verdict(False, "")
-        if status in (4, 5, 99):  # it ran no test
+        # a mutant may also raise when pytest itself has ended
+        if status in (4, 5, 99) and not told:
             text = bench.output.read_text("utf-8", "replace")
             raise BrokenError(
                 f"pytest ended with status {status}\n{text[-4000:]}"

@@ -91,6 +91,7 @@ def test_life_picture_tells_what_was_seen() -> None:
     drawn = [text.get_text() for text in picture.figure.axes[0].texts]
     assert drawn.count("✗ start()") == 2
     assert drawn.count("✓ start()") == 1
+    assert {"start()", "run ends"} < {*drawn}
     assert picture.svg() == life_picture(seen).svg()
 
 

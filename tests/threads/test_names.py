@@ -107,6 +107,12 @@ def test_timeline_draws_a_bar_as_long_as_the_name_lived() -> None:
     ]
     assert max(ends) == ticks.index("3.9")
     assert dotted(RUNNING) in ticks
+    assert [text.get_text() for text in axes.get_legend().texts] == [
+        f"this build, {dotted(RUNNING)}",
+        "old name alone",
+        "both, in silence",
+        "both, the old one warns",
+    ]
     assert picture.alt == in_words(RENAMINGS, RUNNING)
     assert picture.svg() == timeline(RENAMINGS, RUNNING).svg()
 

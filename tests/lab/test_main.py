@@ -216,6 +216,18 @@ finally:
 """
 
 
+@pytest.fixture
+def heard():
+    """Have children hear Ctrl-C, also where a shell ignores it.
+
+    A shell does so for what it starts in the background.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.skipif(
     sys.platform == "win32", reason="Windows sends no such signal"
 )

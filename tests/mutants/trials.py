@@ -166,7 +166,6 @@ class Bench:
     ) -> int:
         """Run the tests, in the process that was forked."""
         os.setsid()
-        # a shell has what it starts in the background ignore it
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         limits = (MEMORY, MEMORY)

@@ -172,15 +172,15 @@ def test_the_benchmark_tells_a_limit_that_is_passed(
 
 
 def test_the_benchmark_tells_the_time_of_a_run(monkeypatch, capsys):
-    two = [("two", lost_update(2), 0.012)]
+    two = [("two", lost_update(2), 12.0)]
     monkeypatch.setattr(benchmark, "LIMITS", two)
-    monkeypatch.setattr(benchmark, "seconds", lambda _: 0.012)
+    monkeypatch.setattr(benchmark, "seconds", lambda _: 12.0)
     assert benchmark.main() == 0
     _, row = capsys.readouterr().out.splitlines()
     found = outcomes(lost_update(2))
     assert row.split() == [
-        *("two", "6", str(found.runs), "0.012", "0.012"),
-        *(f"{12 / found.runs:.2f}", f"{12 / 6:.3f}"),
+        *("two", "6", str(found.runs), "12.000", "12.0"),
+        *(f"{12_000 / found.runs:.2f}", f"{12_000 / 6:.3f}"),
     ]
 
 

@@ -60,11 +60,18 @@ CHOSEN: dict[str, type[Operator]] = {
     **{operator.__name__: operator for operator in OPERATORS},
 }
 
-#: The tests of a module that has none of its own.
+#: The tests of a module that has none of its own, or not these alone.
 ELSEWHERE = {
     "lab/benchmark.py": ["lab/test_schedules.py"],
-    "lab/controller.py": ["lab/test_schedules.py"],
-    "lab/reach.py": ["lab/test_schedules.py"],
+    "lab/controller.py": [
+        "lab/test_controller.py",
+        "lab/test_schedules.py",
+    ],
+    "lab/kernel_view.py": [
+        "lab/test_kernel_view.py",
+        "lab/test_timeline.py",
+    ],
+    "lab/reach.py": ["lab/test_reach.py", "lab/test_schedules.py"],
     "lab/states.py": ["lab/test_schedules.py", "lab/test_explorer.py"],
     "lab/steps.py": ["lab/test_schedules.py", "lab/test_explorer.py"],
 }

@@ -291,7 +291,11 @@ def _changed(old: list[str], new: list[str]) -> tuple[str, str]:
     old, new = old[first:], new[first:]
     last = _alike(old[::-1], new[::-1])
     a, b = (
-        " ".join(line.strip() for line in lines[: len(lines) - last])
+        " ".join(
+            line.strip()
+            for line in lines[: len(lines) - last]
+            if line.strip()
+        )
         for lines in (old, new)
     )
     return a, b

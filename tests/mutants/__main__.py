@@ -207,7 +207,11 @@ def report(
             f"that each fails, or add it to {EXPLAINED.name} with why "
             "none can"
         )
-    places = {m.place for m in lived}
+    # one that is not judged yet may still survive
+    killed_keys = {
+        key for key, verdict in found.items() if verdict.killed
+    }
+    places = {m.place for m in wanted if m.key not in killed_keys}
     names = {m.module for m in wanted}
     gone = {place[0] for place in reasons} - {*modules()}
     for place in reasons:

@@ -21,6 +21,7 @@ nox.options.sessions = ["html", "tests"]
 
 OLDEST = (3, 11)
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
 BUILD = Path("build")
 HTML = BUILD / "html" / "index.html"
 PDF = BUILD / "pdf" / "multithreading-in-python.pdf"
@@ -138,6 +139,36 @@ def machinery(session: nox.Session) -> None:
     pytest(session, "-n", "logical", "--dist", "loadgroup", *BUILDING)
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the programs in each small way; see that a test notices."""
+    prepare(session, "requirements-mutants.lock")
+    session.run("python", "-m", "pytest", "tests/mutants")
+    session.run("python", "tests/mutants", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run the programs' tests 200 times, each time in another order."""
+    prepare(session)
+    session.run("python", "tests/soak.py", *session.posargs, *PROGRAMS)
+    free = [v for v in FREE_THREADED if shutil.which(f"python{v}")]
+    for version in free:
+        session.notify(f"soak_free-{version}")
+    if not free:
+        session.log(
+            "no free-threaded Python is on the path: "
+            f"{', '.join(f'python{v}' for v in FREE_THREADED)}"
+        )
+
+
+@nox.session(python=FREE_THREADED, default=False)
+def soak_free(session: nox.Session) -> None:
+    """Do the same on a free-threaded Python; soak asks for it."""
+    prepare(session)
+    session.run("python", "tests/soak.py", *session.posargs, *PROGRAMS)
+
+
 def judges(session: nox.Session) -> None:
     """Install what judges the pages: axe and Lighthouse, from npm."""
     if not shutil.which("npm"):
@@ -246,7 +277,7 @@ def lock(session: nox.Session) -> None:
         *("--group", "lint", "--group", "build"),
         *("--output-file", "requirements.lock"),
     )
-    for group in ("browser", "audit"):
+    for group in ("browser", "audit", "mutants"):
         session.run(
             *compiling,
             *("--group", group, "--constraints", "requirements.lock"),

@@ -1,8 +1,10 @@
 """What holds in every test: nothing that it starts outlives it."""
 
 import gc
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("book"))
 
 
+def pytest_collection_finish() -> None:
+    """Let each test's collection of garbage see only what came later."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     before = alive()
@@ -30,3 +38,31 @@ def nothing_left_behind() -> Iterator[None]:
     gc.collect()
     left = left_since(before)
     assert not left, f"the test {', and '.join(left)}"
+
+
+@pytest.fixture
+def idle_until_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """Have a thread begin its work only when somebody waits for it."""
+    made = []
+
+    class Idle(threading.Thread):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.awaited = threading.Event()
+            made.append(self)
+
+        def run(self) -> None:
+            if self.awaited.wait(10):
+                super().run()
+
+        def join(self, timeout: float | None = None) -> None:
+            self.awaited.set()
+            super().join(timeout)
+
+    monkeypatch.setattr(threading, "Thread", Idle)
+    yield
+    for thread in made:
+        if thread.ident is not None:
+            thread.join(10)

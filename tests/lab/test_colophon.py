@@ -2,6 +2,7 @@
 
 import platform
 import socket
+import sys
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError
 
@@ -24,6 +25,7 @@ def test_the_moment_of_a_repeated_build_is_the_first_ones(monkeypatch):
 def test_the_maker_is_this_interpreter_on_a_machine_without_a_name():
     told = maker()
     assert platform.python_version() in told["interpreter"]
+    assert told["implementation"] == sys.implementation.cache_tag
     assert int(told["cores it could use"]) >= 1
     assert "/" not in "".join(told.values())
     assert socket.gethostname() not in told.values()

@@ -265,6 +265,14 @@ def test_a_shorter_schedule_is_found_behind_a_longer():
     assert data(explorer)["goals"][0]["fewest"] == 2
 
 
+@pytest.mark.parametrize("goals", [[], [("Stop", "deadlock")]])
+def test_challenges_are_offered_where_there_are_any(goals):
+    explorer = Explorer(lock_order(), name="x", goals=goals)
+    page = explorer.page("Locks")
+    assert 'aria-label="Schedule"' in page
+    assert ('aria-label="Challenge"' in page) is bool(goals)
+
+
 def test_a_goal_that_no_schedule_reaches_says_so():
     goals = [("Count to three", "count = 3")]
     for bound, words in [

@@ -3,11 +3,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import psutil
 import pytest
 from bs4 import BeautifulSoup
 
+from multithreading.lab.__main__ import main
 from multithreading.lab.scripts import run_module
 
 LIMIT = 60.0
@@ -52,19 +54,39 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def lab(*arguments):
+def alone(*arguments):
+    """Run the laboratory as a reader does, in a process of its own."""
     return run_module(
         "multithreading.lab", *arguments, check=False, timeout=LIMIT
     )
 
 
-def refused(*arguments):
+@pytest.fixture
+def lab(capsys):
+    """Run the laboratory here, which takes no second to start."""
+
+    def run(*arguments):
+        try:
+            status = main(arguments)
+        except SystemExit as end:  # argparse's
+            status = end.code
+        return CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(lab):
     """Return the one line that refuses what was asked for."""
-    done = lab(*arguments)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert not list(Path().glob("*.html"))
-    return line
+
+    def run(*arguments):
+        done = lab(*arguments)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert not list(Path().glob("*.html"))
+        return line
+
+    return run
 
 
 def heading(file):
@@ -76,7 +98,7 @@ def heading(file):
 
 
 def test_a_timeline_is_written_beside_the_script():
-    done = lab("timeline", "shop.py")
+    done = alone("timeline", "shop.py")
     assert (done.returncode, done.stderr) == (0, "")
     output = done.stdout.splitlines()
     assert output[0] == "given ['shop.py']"
@@ -88,7 +110,7 @@ def test_a_timeline_is_written_beside_the_script():
     assert title == "What the threads of shop.py did"
 
 
-def test_the_script_gets_its_arguments():
+def test_the_script_gets_its_arguments(lab):
     done = lab(
         *("timeline", "shop.py", "--output", "made.html"),
         *("--", "--quick", "-x", "--output"),
@@ -109,12 +131,12 @@ def test_a_script_in_a_folder_finds_what_stands_beside_it(folder):
         "thread.start()\n"
         "thread.join()\n"
     )
-    done = lab("timeline", "app/run.py")
+    done = alone("timeline", "app/run.py")
     assert done.returncode == 0, done.stderr
     assert (folder / "app" / "run-timeline.html").is_file()
 
 
-def test_a_script_that_fails_has_its_traceback_and_its_page():
+def test_a_script_that_fails_has_its_traceback_and_its_page(lab):
     Path("fails.py").write_text(f"{SHOP}    raise KeyError('gone')\n")
     done = lab("timeline", "fails.py")
     assert done.returncode == 1
@@ -135,14 +157,14 @@ def test_a_script_that_fails_has_its_traceback_and_its_page():
         ("sys.exit('no luck')", 1, "no luck\n"),
     ],
 )
-def test_a_script_may_exit(code, status, text):
+def test_a_script_may_exit(code, status, text, lab):
     Path("exits.py").write_text(f"{SHOP}    {code}\n")
     done = lab("timeline", "exits.py")
     assert (done.returncode, done.stderr) == (status, text)
     assert Path("exits-timeline.html").is_file()
 
 
-def test_a_script_that_is_no_python_has_its_error():
+def test_a_script_that_is_no_python_has_its_error(lab):
     Path("bad.py").write_text("x = (\n")
     done = lab("timeline", "bad.py")
     assert done.returncode == 1
@@ -152,7 +174,7 @@ def test_a_script_that_is_no_python_has_its_error():
     assert not list(Path().glob("*.html"))
 
 
-def test_a_script_without_threads_is_refused():
+def test_a_script_without_threads_is_refused(refused):
     Path("none.py").write_text("print(1)\n")
     line = refused("timeline", "none.py")
     assert line == "error: none.py: it started no thread"
@@ -176,7 +198,7 @@ def test_a_script_without_threads_is_refused():
         ),
     ],
 )
-def test_what_is_not_there_is_named(arguments, words):
+def test_what_is_not_there_is_named(arguments, words, refused):
     assert refused(*arguments) == f"error: {words}"
 
 
@@ -194,6 +216,18 @@ finally:
 """
 
 
+@pytest.fixture
+def heard():
+    """Have children hear Ctrl-C, also where a shell ignores it.
+
+    A shell does so for what it starts in the background.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.skipif(
     sys.platform == "win32", reason="Windows sends no such signal"
 )
@@ -233,7 +267,7 @@ def test_ctrl_c_ends_the_script_and_writes_the_page():
 
 
 def test_an_exploration_is_written_beside_the_program():
-    done = lab("explore", "shop.py:buy,buy", "--result", "result")
+    done = alone("explore", "shop.py:buy,buy", "--result", "result")
     assert (done.returncode, done.stderr) == (0, "")
     for text in ("1 sold", "2 sold", "The page is shop-explore.html"):
         assert text in done.stdout
@@ -241,7 +275,7 @@ def test_an_exploration_is_written_beside_the_program():
     assert title == "Every schedule of shop.py:buy,buy"
 
 
-def test_the_options_of_an_exploration_are_used():
+def test_the_options_of_an_exploration_are_used(lab):
     done = lab(
         *("explore", "shop.py:buy,buy", "--result", "result"),
         *("--preemptions", "0", "--step", "access"),
@@ -270,12 +304,14 @@ def test_the_options_of_an_exploration_are_used():
         (["bad.py:x"], "bad.py"),
     ],
 )
-def test_what_cannot_be_explored_is_told_in_one_line(arguments, words):
+def test_what_cannot_be_explored_is_told_in_one_line(
+    arguments, words, refused
+):
     Path("bad.py").write_text("x = (\n")
     assert words in refused("explore", *arguments)
 
 
-def test_a_program_that_is_too_large_is_told_in_one_line():
+def test_a_program_that_is_too_large_is_told_in_one_line(refused):
     Path("large.py").write_text(
         "n = 0\n\n\ndef work():\n    global n\n"
         "    for _ in range(1000):\n        n += 1\n"
@@ -296,7 +332,7 @@ def test_a_program_that_is_too_large_is_told_in_one_line():
         ("timeline", "lab timeline shop.py"),
     ],
 )
-def test_the_help_has_an_example(command, example):
+def test_the_help_has_an_example(command, example, lab):
     done = lab(command, "--help")
     assert done.returncode == 0
     assert example in " ".join(done.stdout.split())
@@ -311,7 +347,7 @@ def test_the_help_has_an_example(command, example):
         ("timeline",),
     ],
 )
-def test_a_wrong_use_is_told_with_the_right_one(arguments):
+def test_a_wrong_use_is_told_with_the_right_one(arguments, lab):
     done = lab(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("usage: python -m multithreading.lab")

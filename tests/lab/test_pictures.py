@@ -89,6 +89,7 @@ def test_lanes_refuse_nothing_and_too_much() -> None:
     ]
     with pytest.raises(ValueError, match="fewer states"):
         lanes(many, alt="Too much.")
+    assert lanes(many[1:], alt="As much as there may be.")
 
 
 def test_equal_data_give_equal_bytes_without_a_date() -> None:

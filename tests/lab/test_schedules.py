@@ -73,6 +73,11 @@ def test_two_locks_in_opposite_order():
     found = outcomes(
         Program([left, right], Locks, lambda _: "both end")
     )
+    # the thread that just ran is the first to go on
+    assert [row[-1] for row in found.table().cells] == [
+        "AAAABBBB",
+        "ABBA",
+    ]
     assert counts(found) == {"both end": 12, "deadlock": 4}
     assert found["deadlock"].why == (
         "A waits for b, held by B; B waits for a, held by A."
@@ -150,6 +155,11 @@ def test_a_bug_of_two_preemptions_is_missed_within_one():
         one.expect(always="1 at once")
     one.expect(always="1 at once", never={"2 at once"}, within=1)
     assert "2 at once" in counts(outcomes(BROKEN, preemptions=2))
+    assert one.graph()["bound"] == 1
+    # nothing was left out, so there is no bound to tell of
+    whole = outcomes(BROKEN, preemptions=99)
+    assert whole.complete
+    assert whole.graph()["bound"] is None
 
 
 def test_a_schedule_can_be_run_again():
@@ -157,6 +167,31 @@ def test_a_schedule_can_be_run_again():
     assert again.outcome == "count = 1"
     with pytest.raises(ScheduleError, match="A cannot take step 3"):
         replay(lost_update(2), "AAA")
+
+
+def test_a_replay_shows_each_step_under_its_thread():
+    again = replay(lost_update(2), "ABBA")
+    read, write = "seen = counter.count", "counter.count = seen + 1"
+    assert again.table().cells == [
+        ["1", read, ""],
+        ["2", "", read],
+        ["3", "", write],
+        ["4", write, ""],
+    ]
+    assert repr(again).endswith("\nThe end: count = 1.")
+
+
+def test_a_replay_says_why_a_thread_cannot_go_on():
+    program = Program([left, right], Locks, lambda _: "both end")
+    stuck = replay(program, "ABAB")
+    assert repr(stuck).endswith(
+        "The end: deadlock. A waits for b, held by B; "
+        "B waits for a, held by A."
+    )
+    with pytest.raises(ScheduleError, match="step 5: it has ended"):
+        replay(program, "AAAAA")
+    with pytest.raises(ScheduleError, match="step 4: it waits for a"):
+        replay(program, "ABBB")
 
 
 def test_the_benchmark_tells_a_limit_that_is_passed(
@@ -169,6 +204,19 @@ def test_the_benchmark_tells_a_limit_that_is_passed(
         )
         assert benchmark.main() == status
     assert "two" in capsys.readouterr().out
+
+
+def test_the_benchmark_tells_the_time_of_a_run(monkeypatch, capsys):
+    two = [("two", lost_update(2), 12.0)]
+    monkeypatch.setattr(benchmark, "LIMITS", two)
+    monkeypatch.setattr(benchmark, "seconds", lambda _: 12.0)
+    assert benchmark.main() == 0
+    _, row = capsys.readouterr().out.splitlines()
+    found = outcomes(lost_update(2))
+    assert row.split() == [
+        *("two", "6", str(found.runs), "12.000", "12.0"),
+        *(f"{12_000 / found.runs:.2f}", f"{12_000 / 6:.3f}"),
+    ]
 
 
 def test_a_schedule_that_is_too_long_or_too_short_is_told():
@@ -573,10 +621,16 @@ def test_limits_stop_the_search_and_say_so(limit):
         outcomes(lost_update(2), **limit)
 
 
+def test_as_many_runs_as_are_allowed_are_made():
+    with pytest.raises(LimitError, match="after 2 runs"):
+        outcomes(lost_update(2), runs=2)
+
+
 @pytest.mark.parametrize("count", [0, 9])
 def test_a_program_has_a_few_threads(count):
     with pytest.raises(ScheduleError, match="1 to 8 threads"):
         Program([add] * count)
+    assert len(Program([add] * 8).threads) == 8
 
 
 def test_everything_is_restored_and_others_get_real_locks():

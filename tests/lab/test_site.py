@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from multithreading.lab import site
 from multithreading.lab.site import open_site, refusing
 
 ADDRESSES = ("http://a.example", "https://a.example/b/", "http://c/<d>")
@@ -91,6 +92,50 @@ def test_it_cannot_be_reached_from_elsewhere():
                 socket.create_connection((address, port), timeout=10)
             assert not isinstance(raised.value, TimeoutError), address
         assert not site._server._open
+
+
+def test_two_sites_have_addresses_of_their_own():
+    with open_site(ADDRESSES) as one, open_site(ADDRESSES) as other:
+        assert one.url != other.url
+
+
+def test_what_the_threads_share_is_changed_under_the_lock(monkeypatch):
+    seen = []
+    counts = {"requests", "now", "most_at_once"}
+
+    class Guarded(site._Server):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._open = Open(self)
+
+        def __setattr__(self, name, value):
+            if name in counts and hasattr(self, "_open"):
+                seen.append((name, self._lock.locked()))
+            super().__setattr__(name, value)
+
+    class Open(set):
+        def __init__(self, server):
+            self.server = server
+
+        def add(self, item):
+            seen.append(("add", self.server._lock.locked()))
+            super().add(item)
+
+        def discard(self, item):
+            seen.append(("discard", self.server._lock.locked()))
+            super().discard(item)
+
+        def __iter__(self):
+            seen.append(("iter", self.server._lock.locked()))
+            return super().__iter__()
+
+    monkeypatch.setattr(site, "_Server", Guarded)
+    with open_site(ADDRESSES) as running:
+        get(running.mirror(ADDRESSES[0]))
+    assert {name for name, _ in seen} == (
+        counts | {"add", "discard", "iter"}
+    )
+    assert all(held for _, held in seen), seen
 
 
 def test_another_address_is_not_found():

@@ -31,3 +31,8 @@ def test_a_table_needs_a_row() -> None:
 def test_rows_must_agree_on_their_columns() -> None:
     with pytest.raises(ValueError, match=r"\['label'\]"):
         Table([{"name": 1}, {"label": 2}])
+
+
+def test_a_table_of_one_row():
+    table = Table([{"a": 1}])
+    assert (table.header, table.cells) == (["a"], [["1"]])

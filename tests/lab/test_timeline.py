@@ -888,30 +888,36 @@ def test_an_observer_that_dies_is_told_of():
 
 @linux
 @pytest.mark.parametrize(
-    ("code", "why"),
+    ("code", "why", "begins", "ends"),
     [
-        ("import time; time.sleep(999)", "did not answer"),
-        ("", "did not answer"),
-        ("print('not permitted')", "not permitted"),
+        ("import time; time.sleep(999)", "did not answer", 0.1, LIMIT),
+        ("", "did not answer", LIMIT, LIMIT),
+        ("print('not permitted')", "not permitted", LIMIT, LIMIT),
         (
             "import time; print('ready', flush=True); time.sleep(999)",
             "ended too early",
+            LIMIT,
+            0.1,
         ),
-        ("print('ready')", "ended too early"),
+        ("print('ready')", "ended too early", LIMIT, LIMIT),
         (
             "import sys; print('ready', flush=True);"
             "sys.stdin.read(); print('\"refused\"')",
             "refused",
+            LIMIT,
+            LIMIT,
         ),
     ],
 )
-def test_a_bad_observer_does_no_harm(code, why, tmp_path, monkeypatch):
+def test_a_bad_observer_does_no_harm(
+    code, why, begins, ends, tmp_path, monkeypatch
+):
     file = tmp_path / "observer.py"
     file.write_text(code)
     monkeypatch.setattr(module.kernel_view, "__file__", str(file))
-    # long enough for an interpreter to start
-    monkeypatch.setattr(module, "_LIMIT", 2.0)
+    monkeypatch.setattr(module, "_LIMIT", begins)
     with record() as timeline:
+        monkeypatch.setattr(module, "_LIMIT", ends)
         run(worker=lambda: None)
     assert why in timeline.blind
     assert {s.state for s in timeline.stretches} == {RUNNABLE}

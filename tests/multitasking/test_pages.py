@@ -9,6 +9,7 @@ import multiprocessing.dummy
 import os
 import re
 import threading
+from dataclasses import FrozenInstanceError
 from multiprocessing.pool import Pool, ThreadPool
 from urllib.parse import urlsplit
 
@@ -91,6 +92,14 @@ def test_no_more_requests_at_once_than_workers(get):
     with open_site(ADDRESSES, delay=0.02) as site:
         get(mirrors(site), 4)
         assert 1 <= site.most_at_once <= 4
+
+
+@pytest.mark.parametrize(
+    "page", [Fetched("a", 1, "t"), Failed("a", "status 500")]
+)
+def test_a_page_cannot_be_changed(page):
+    with pytest.raises(FrozenInstanceError):
+        page.address = "b"
 
 
 def test_title_of():
@@ -203,7 +212,10 @@ def test_connections_are_closed_even_where_a_page_failed(site):
             found = fetch(session, site.mirror(ADDRESSES[0]))
             assert isinstance(found, Fetched)
             assert len(connected()) == 1
+            known = session.get_adapter(late).poolmanager.pools
+            assert len(known) == 1
         assert connected() == []
+        assert len(known) == 0
     finally:
         gc.enable()
 
@@ -228,7 +240,8 @@ def test_a_proxy_in_the_environment_is_not_asked(
 def test_pages_arrive_as_they_are_ready(monkeypatch):
     gate = threading.Event()
 
-    def slow_first(_session, address):
+    def slow_first(session, address):
+        assert not session.trust_env
         assert address != "0" or gate.wait(timeout=60)
         return Fetched(address, 0, "")
 
@@ -288,16 +301,18 @@ def test_time_pool_warms_up_every_worker_first():
 
 
 def test_time_pool_warms_up_each_worker_once(monkeypatch):
-    threads = []
+    threads, asked = [], []
 
     def at_once(_session, address):
         threads.append(threading.current_thread())
+        asked.append(address)
         return Fetched(address, 0, "")
 
     monkeypatch.setattr(pages, "fetch", at_once)
     time_pool(["a", "b"], 8, runs=1)
     assert len(set(threads[:8])) == 8
     assert len(threads) == 8 + 2
+    assert asked[:8] == ["a"] * 8
 
 
 def test_time_pool_refuses_to_time_failures(site):
@@ -316,8 +331,24 @@ def test_sixteen_workers_beat_one():
         assert found.median <= found.highest
 
 
+def test_measure_takes_the_sources_sizes(monkeypatch):
+    runs = []
+
+    def timed(addresses, _workers, count):
+        runs.append(count)
+        return [float(len(addresses))]
+
+    monkeypatch.setattr(pages, "time_pool", timed)
+    found = measure()
+    assert [one.workers for one in found] == [*SOURCE_SECONDS]
+    assert found[0].ideal == pytest.approx(1.3)
+    assert found[0].median == 13
+    assert runs == [5] * 4
+
+
 def test_bounds():
     assert BOUNDS == {1: 1.1, 16: 1.5}
+    assert timing(1, 1.1, ideal=1.0).within
     assert timing(1, 1.09).within
     assert not timing(1, 1.11).within
     assert timing(16, 1.49).within
@@ -438,12 +469,19 @@ def test_live_tells_each_page_and_shows_progress(
     monkeypatch.setattr("sys.stderr", terminal)
     assert main(["--live", "--workers", "3"]) == 0
     assert "/13" in terminal.getvalue()
+    # the bar is wiped away when it is full
+    assert terminal.getvalue().endswith("\r")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "12 of 13 pages arrived"
     told = [line.split()[0] for line in lines[1:-1]]
     assert told == list(ADDRESSES)
     assert lines[3].endswith("failed: status 404")
     assert lines[1].endswith("1234 bytes: A title")
+
+
+def test_live_with_one_worker(stubbed):
+    stubbed(lambda address: Fetched(address, 1, ""))
+    assert main(["--live", "--workers", "1"]) == 0
 
 
 def test_live_without_a_network_says_so_in_one_line(stubbed, capsys):
@@ -501,6 +539,8 @@ def test_help_names_every_option(capsys):
         "--workers",
     ):
         assert option in text
+    for default in ("(0.1)", "(5)", "(8)"):
+        assert default in text
 
 
 @pytest.mark.parametrize(

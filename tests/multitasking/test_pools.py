@@ -145,6 +145,10 @@ def test_the_unguarded_program_breaks():
     assert "bootstrapping phase" in done.stderr
 
 
+def test_a_program_that_fails_is_a_result():
+    assert run_program("raise SystemExit(3)").returncode == 3
+
+
 def test_the_guarded_program_works():
     done = run_program(GUARDED)
     assert (done.returncode, done.stderr) == (0, "")

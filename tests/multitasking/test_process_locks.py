@@ -140,6 +140,24 @@ def test_finish_kills_who_is_late(spawn):
     assert not worker.is_alive()
 
 
+def test_finish_waits_once_for_all_that_are_late():
+    given = []
+
+    class Late:
+        name, exitcode = "late", None
+
+        def join(self, timeout):
+            given.append(timeout)
+
+        def is_alive(self):
+            return False
+
+    with pytest.raises(RuntimeError, match=r"\{'late': None\}"):
+        finish([Late(), Late()], timeout=0.01)
+    assert len(given) == 2
+    assert 0 <= min(given) <= max(given) <= 0.01
+
+
 def test_finish_is_silent_where_all_went_well(spawn):
     worker = spawn.Process(target=time.sleep, args=(0,))
     worker.start()
@@ -150,7 +168,29 @@ def test_finish_is_silent_where_all_went_well(spawn):
 # --- Who waits, who holds ---
 
 
-def test_no_two_processes_hold_the_lock_at_once(context):
+@pytest.fixture
+def queues(context, monkeypatch):
+    """Keep the queues that are made in a context."""
+    made = []
+    make = context.Queue
+
+    def keep():
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(context, "Queue", keep)
+    return made
+
+
+def is_closed(queue):
+    try:
+        queue.put(1)
+    except ValueError:
+        return True
+    return False
+
+
+def test_no_two_processes_hold_the_lock_at_once(context, queues):
     spans = record(context, count=4)
     held = sorted(
         (span for span in spans if span.state == "holding"),
@@ -160,11 +200,21 @@ def test_no_two_processes_hold_the_lock_at_once(context):
     assert all(a.end <= b.start for a, b in pairwise(held))
     waits = {s.lane: s for s in spans if s.state == "waiting"}
     assert all(waits[s.lane].end == s.start for s in held)
+    assert [is_closed(queue) for queue in queues] == [True]
 
 
 def test_hold_reports_a_wait_and_a_holding(spawn):
+    class Ready:
+        def wait(self, timeout):
+            assert timeout == LIMIT
+            assert lock.acquire(block=False), "it holds the lock"
+            lock.release()
+            waited.append(self)
+
+    lock, waited = spawn.Lock(), []
     spans = spawn.Queue()
-    hold(spawn.Lock(), spawn.Barrier(1), spans, 7)
+    hold(lock, Ready(), spans, 7)
+    assert len(waited) == 1
     found = [spans.get(timeout=LIMIT) for _ in range(2)]
     spans.close()
     spans.join_thread()
@@ -177,9 +227,12 @@ def test_hold_reports_a_wait_and_a_holding(spawn):
 # --- The lock that is passed, and the lock that is made again ---
 
 
-def test_a_child_has_a_lock_of_its_own_unless_it_is_passed(context):
+def test_a_child_has_a_lock_of_its_own_unless_it_is_passed(
+    context, queues
+):
     inherits = context.get_start_method() == "fork"
     assert free_in_child(context) == (False, not inherits)
+    assert [is_closed(queue) for queue in queues] == [True]
 
 
 def test_the_modules_lock_is_one_lock_in_one_process(spawn):
@@ -245,6 +298,19 @@ def test_meet_gives_up_when_patience_ends(spawn):
 
 
 # --- Two ways to end while holding ---
+
+
+def test_who_leaves_says_so_while_holding():
+    lock, seen = threading.Lock(), []
+
+    class Holding:
+        def set(self):
+            seen.append(lock.locked())
+
+    with pytest.raises(SystemExit):
+        leave(lock, Holding())
+    assert seen == [True]
+    assert not lock.locked()
 
 
 def test_a_holder_that_leaves_releases_its_lock(context):

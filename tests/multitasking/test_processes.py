@@ -3,8 +3,9 @@ import os
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from multiprocessing import AuthenticationError
 from multiprocessing.context import SpawnProcess
 
@@ -296,6 +297,46 @@ def test_the_verdict_is_honest(
         assert "no gain" not in line or gain < NOTABLE
 
 
+def test_a_gain_is_notable_from_the_bound_on() -> None:
+    lines = verdict(True, 4, NOTABLE, NOTABLE).splitlines()
+    assert "noise of the machine" in lines[0]
+    assert "a gain from 4 cores" in lines[1]
+    assert "a gain from 4 cores" in verdict(False, 4, 1.2, 1.2)
+
+
+def test_seconds_are_the_median_of_what_passed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = count(1000.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(processes, "PARTS", [(0, 10)])
+    assert alone(runs=3) == (4, 1.0)
+    assert race("thread", 1, runs=3) == (4, 1.0)
+    assert start_cost("thread", runs=3) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_start_cost_is_that_of_the_kind(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Idle:
+        def __init__(self, name: str) -> None:
+            made.append(name)
+
+        def start(self) -> None:
+            made.append("start")
+
+        def join(self) -> None:
+            made.append("join")
+
+    monkeypatch.setattr(SPAWN, "Process", lambda **_: Idle("process"))
+    monkeypatch.setattr(threading, "Thread", lambda **_: Idle("thread"))
+    start_cost(kind, runs=1)  # type: ignore[arg-type]
+    assert made == [kind, "start", "join"]
+
+
 @pytest.mark.parametrize("kind", ["thread", "process"])
 def test_start_cost_joins_what_it_starts(kind: str) -> None:
     made = start_cost(kind, runs=1)  # type: ignore[arg-type]
@@ -363,6 +404,10 @@ def check_spread(answer: Spread, timeout: float) -> None:
     assert len(asked) == 3
     assert [low for low, _ in asked] == [0, *(b for _, b in asked)][:3]
     assert asked[-1][1] == 100
+
+    asked.clear()
+    assert answer(ask_one, [threading.Barrier(2)] * 2, 10, 20) == 4
+    assert sorted(asked) == [(10, 15), (15, 20)]
 
 
 def spread_in_turn(

@@ -73,6 +73,36 @@ def test_cores_are_those_this_process_may_use() -> None:
             os.sched_setaffinity(0, allowed)
 
 
+def test_naps_are_timed_apart(monkeypatch):
+    moments = iter([100.0, 103.0, 104.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
+    assert naps(2, 0) == (3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("version", "lacks", "cores", "found"),
+    [
+        ((3, 13), "", 5, 5),
+        ((3, 13), "", None, 1),
+        ((3, 12), "", None, 2),
+        ((3, 12), "sched_getaffinity", 5, 5),
+        ((3, 12), "sched_getaffinity", None, 1),
+    ],
+)
+def test_usable_cores(version, lacks, cores, found, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version_info", version)
+        for name in ("process_cpu_count", "cpu_count"):
+            patch.setattr(os, name, lambda: cores, raising=False)
+        patch.setattr(
+            os, "sched_getaffinity", lambda _: {0, 7}, raising=False
+        )
+        if lacks:
+            patch.delattr(os, lacks)
+        cores = usable_cores()
+    assert cores == found
+
+
 def test_naps_overlap_in_threads_and_not_in_turn() -> None:
     in_turn, at_once = naps(8, 0.03)
     assert in_turn >= 0.9 * 8 * 0.03
@@ -200,6 +230,12 @@ def check_first_result(answer: First) -> None:
         "slow closed",
     ]
     assert all(task.gi_frame is None for task in tasks)
+
+    log.clear()
+    tasks = [work(name, 9) for name in "abc"]
+    tasks[2] = work("c", 1)
+    assert answer(*tasks) == "c"
+    assert log[:5] == ["a0", "b0", "c0", "a1", "b1"]
 
 
 def first_in_order(*tasks: Generator[object, None, str]) -> str:

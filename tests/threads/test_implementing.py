@@ -41,6 +41,13 @@ def test_count_all_counts_every_text() -> None:
     assert count_all(texts) == {"a": 0, "b": 1, "c": 3}
 
 
+@pytest.mark.usefixtures("idle_until_joined")
+def test_all_threads_are_waited_for() -> None:
+    assert count_all({"a": "one", "b": "one two"}) == {"a": 1, "b": 2}
+    assert capture_late([10, 20]) == [20, 20]
+    assert capture_early([10, 20]) == [10, 20]
+
+
 def test_sampler_reads_in_its_own_thread_until_stopped() -> None:
     enough = threading.Event()
     idents = []
@@ -84,6 +91,8 @@ def test_unheard_never_runs() -> None:
     thread = Unheard()
     run_to_the_end(thread)
     assert not thread.done
+    thread.__run__()
+    assert thread.done
 
 
 def test_heard_runs() -> None:

@@ -99,7 +99,7 @@ def test_an_unasked_stranger_is_not_seen():
 
 
 ASKED = """
-import sys, threading
+import _thread, sys, threading, time
 from multithreading.threads.inspection import stays, stranger
 
 with stranger() as ask:
@@ -114,6 +114,10 @@ with stranger() as ask:
         pass
     else:
         raise SystemExit("joined a dummy")
+end = time.monotonic() + 20
+while _thread._count():
+    assert time.monotonic() < end, "the stranger lives on"
+    time.sleep(0.001)
 if sys.version_info >= (3, 13):
     assert not stays(dummy, 20)
 """
@@ -131,6 +135,13 @@ def test_stays_waits_no_longer_than_needed():
     start = time.monotonic()
     assert not stays(reader, LONG)
     assert time.monotonic() - start < LONG / 2
+
+
+def test_stays_sees_the_end(monkeypatch):
+    reader = Held("reader")
+    monkeypatch.setattr(time, "sleep", lambda _: reader.end())
+    with reader:
+        assert not stays(reader, LONG)
 
 
 def test_portrait_of_a_life():
@@ -193,8 +204,16 @@ def test_waiting_by_join_waits_for_its_own():
 
 
 def test_waiting_by_join_tells_of_a_time_out():
-    with Held("slow") as slow:
-        assert not wait_by_join([slow], 0.01)
+    given = []
+
+    class Slow(Held):
+        def join(self, timeout=None):
+            given.append(timeout)
+            super().join(timeout)
+
+    with Slow("slow") as one, Slow("slower") as other:
+        assert not wait_by_join([one, other], 0.01)
+        assert max(given) <= 0.01
 
 
 def test_watch_sees_the_living_only():
@@ -237,10 +256,10 @@ def test_the_picture_tells_every_look():
 
 def test_the_picture_marks_what_was_seen():
     spans, _ = watch(pause=0)
-    looks = [Look(spans[0].start, ["reader"])]
+    looks = [Look(spans[0].start + 0.5, ["reader"])]
     (axes,) = picture_of_looks(spans, looks).figure.axes
     line, dots = axes.lines
-    assert list(line.get_xdata()) == [0.0, 0.0]
+    assert list(line.get_xdata()) == pytest.approx([500, 500])
     assert list(dots.get_ydata()) == [1]
 
 

@@ -21,6 +21,7 @@ from multithreading.threads.lifecycle import (
     observe,
     rows,
     said,
+    set_daemon,
     thread_in,
     write_report,
 )
@@ -90,6 +91,7 @@ def test_life_picture_tells_what_was_seen() -> None:
     drawn = [text.get_text() for text in picture.figure.axes[0].texts]
     assert drawn.count("✗ start()") == 2
     assert drawn.count("✓ start()") == 1
+    assert {"start()", "run ends"} < {*drawn}
     assert picture.svg() == life_picture(seen).svg()
 
 
@@ -102,8 +104,20 @@ def test_join_wants_timeout_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("daemon", [True, False])
+@pytest.mark.usefixtures("idle_until_joined")
 def test_daemon_is_inherited(daemon: bool) -> None:
     assert inherited(daemon) is daemon
+
+
+def test_set_daemon() -> None:
+    thread = threading.Thread()
+    set_daemon(thread)
+    assert thread.daemon
+
+
+@pytest.mark.usefixtures("idle_until_joined")
+def test_exit_status_waits_for_the_end() -> None:
+    assert exit_status(lifecycle.fail) == 1
 
 
 def test_write_report_writes_both_halves(tmp_path: Path) -> None:

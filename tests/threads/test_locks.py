@@ -1,6 +1,8 @@
 """The lock: its promises, and what breaks without it."""
 
 import threading
+import time
+from datetime import datetime
 
 import pytest
 
@@ -91,6 +93,20 @@ def test_the_clock_gives_milliseconds_and_never_steps_back():
     assert all(len(line.stamp) == len("14:41:54.118") for line in lines)
     # past midnight, too: a step back would be most of a day
     assert sum(gaps(lines)) < 3600
+
+
+def test_the_clock_tells_the_time_of_day(monkeypatch):
+    moments = iter([100.0, 101.5])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(moments))
+    clock = Clock()
+    clock._wall = datetime(2018, 4, 19, 14, 41, 54)  # noqa: DTZ001
+    assert str(clock) == "14:41:55.500"
+
+
+def test_a_line_that_comes_too_soon_is_not_serial():
+    lines = [Line("a", "14:41:54.000"), Line("a", "14:41:54.015")]
+    assert not is_serial(lines, {"a": 0.02})
+    assert is_serial(lines, {"a": 0.015})
 
 
 def test_gaps_cross_midnight():

@@ -61,6 +61,11 @@ def test_with_join_ends_after_a_failure():
     assert isinstance(heard.thread, threading.Thread)
 
 
+@pytest.mark.usefixtures("idle_until_joined")
+def test_with_join_waits_for_the_work():
+    assert with_join(int, LONG)
+
+
 def test_with_join_tells_of_a_time_out():
     gate, over = threading.Event(), threading.Event()
 

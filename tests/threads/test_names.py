@@ -52,6 +52,12 @@ def test_is_alive_lost_its_old_name() -> None:
     assert look_up("Thread.isAlive") is None
 
 
+def test_the_releases_are_in_order() -> None:
+    assert tuple(sorted(set(names.RELEASES))) == names.RELEASES
+    assert names.RENAMED in names.RELEASES
+    assert {one.deprecated for one in RENAMINGS} < {*names.RELEASES}
+
+
 def test_fate_tells_a_name_that_is_not_deprecated() -> None:
     one = Renaming("active_count", "active_count", (3, 10))
     assert fate(one) == ("present", "")
@@ -101,6 +107,12 @@ def test_timeline_draws_a_bar_as_long_as_the_name_lived() -> None:
     ]
     assert max(ends) == ticks.index("3.9")
     assert dotted(RUNNING) in ticks
+    assert [text.get_text() for text in axes.get_legend().texts] == [
+        f"this build, {dotted(RUNNING)}",
+        "old name alone",
+        "both, in silence",
+        "both, the old one warns",
+    ]
     assert picture.alt == in_words(RENAMINGS, RUNNING)
     assert picture.svg() == timeline(RENAMINGS, RUNNING).svg()
 
@@ -115,6 +127,10 @@ def test_in_words_tells_every_row() -> None:
     assert "Thread.isAlive: deprecated in 3.8, removed in 3.9." in told
     assert all(one.old in told for one in RENAMINGS)
     assert "A line marks 3.13" in told
+    assert told.startswith("Releases of Python from 2.5 to 3.15, ")
+    lasts = "Event.isSet: deprecated in 3.10, not removed up to 3.15."
+    assert lasts in told
+    assert "since 2.6." in told
 
 
 def test_find_old_names_finds_attributes_only() -> None:

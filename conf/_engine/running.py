@@ -56,6 +56,15 @@ class Ran(NamedTuple):
     fault: str | None = None
     reached: int = 0
 
+    def disturbed(self) -> bool:
+        """Return whether a measured cell's own claim has failed."""
+        return (
+            self.fault is not None
+            and self.fault.startswith("raised AssertionError")
+            and "measured"
+            in _tags(code_cells(self.notebook)[self.reached])
+        )
+
     def faults(self) -> list[Fault]:
         """Return all that is wrong, each with its line and remedy."""
         numbered = list(numbered_cells(self.notebook))

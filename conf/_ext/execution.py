@@ -80,6 +80,10 @@ def _normal(text: str) -> str:
     return "\n".join(text.splitlines())
 
 
+#: How often a chapter may run whose figures do not hold.
+TRIES = 3
+
+
 class Chapters:
     """The chapters of one build: those that are known, and those that run.
 
@@ -103,6 +107,8 @@ class Chapters:
         self._to_run: set[str] = set()
         self._before: dict[str, str] = {}
         self._server: SideBySide | None = None
+        #: The chapters for kernels, which run one after the other.
+        self._waiting: list[str] = []
         self._lock: Any = None
         self.faults: list[tuple[str, Fault]] = []
         memory = Memory(
@@ -160,12 +166,8 @@ class Chapters:
         self._before = project_files()
         if self._to_run and self._side_by_side:
             self._server = SideBySide(self._limits)
-            for chapter in sorted(self._to_run):
-                self._server.begin(
-                    chapter,
-                    self._notebook(chapter),
-                    self._store.seconds(chapter),
-                )
+        for chapter in sorted(self._to_run):
+            self._begin_one(chapter)
 
     def kept(self, chapter: str) -> Kept | None:
         """Return what is known of a chapter's outputs, if it has any."""
@@ -209,16 +211,48 @@ class Chapters:
                 )
 
     def _run(self) -> Iterator[Ran]:
+        """Yield what became of each chapter, at last.
+
+        What a cell claims of its figures can fail where another program
+        keeps the machine busy: then the chapter runs again.
+        """
+        left = dict.fromkeys(self._to_run, TRIES - 1)
+        for ran in self._run_once():
+            if not (ran.disturbed() and left[ran.chapter]):
+                yield ran
+                continue
+            left[ran.chapter] -= 1
+            logger.info(
+                "%s ran beside a busy program, it seems: %s; running it "
+                "again",
+                ran.chapter,
+                ran.fault,
+            )
+            del self._notebooks[ran.chapter]
+            self._begin_one(ran.chapter)
+
+    def _run_once(self) -> Iterator[Ran]:
         if self._server is not None:
             yield from self._server.finish(_show_progress)
             return
         import kernels
 
-        for chapter in sorted(self._to_run):
+        while self._waiting:
+            chapter = self._waiting.pop()
             _show_progress([chapter])
             yield kernels.run(
                 chapter, self._notebook(chapter), self._limits
             )
+
+    def _begin_one(self, chapter: str) -> None:
+        if self._server is None:
+            self._waiting.append(chapter)
+            return
+        self._server.begin(
+            chapter,
+            self._notebook(chapter),
+            self._store.seconds(chapter),
+        )
 
     def _keep(self, ran: Ran) -> list[Fault]:
         """Keep the outputs; return what is wrong if they cannot be kept."""

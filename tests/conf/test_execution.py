@@ -177,3 +177,40 @@ def test_every_import_is_followed_at_any_depth(tmp_path: Path):
     assert {path.stem for path in used} == {"__init__", "a", "b", "c"}
     all_of_them = modules_used(["not python ("], code=tmp_path)
     assert len(all_of_them) == 5
+
+
+#: Counts its runs in a file, and claims to be the second.
+SECOND = (
+    "import pathlib\n"
+    "runs = pathlib.Path({path!r})\n"
+    "runs.write_text(runs.read_text() + 'x' if runs.exists() else 'x')\n"
+    "assert runs.read_text() == {claim!r}\n"
+    "print('it held')"
+)
+
+
+@pytest.mark.parametrize("way", ["fork", "kernel"])
+def test_figures_that_do_not_hold_are_measured_again(tree, cell, way):
+    runs = tree.root / "runs.txt"
+    code = SECOND.format(path=str(runs), claim="xx")
+    tree.chapters(one=cell(code, "measured"), two=cell("print(2)"))
+    built = tree.build("-D", f"book_execution={way}")
+    assert built.status == 0, built.err
+    assert runs.read_text() == "xx"
+    assert "one ran beside a busy program, it seems" in built.out
+    assert _ran(built.out) == {"one", "two"}
+    assert "it held" in _page(built, "one")
+
+
+@pytest.mark.parametrize(
+    ("tags", "times"), [("measured", "xxx"), ("", "x")]
+)
+def test_a_claim_that_never_holds_is_a_fault(tree, cell, tags, times):
+    runs = tree.root / "runs.txt"
+    tree.chapters(
+        one=cell(SECOND.format(path=str(runs), claim="never"), tags)
+    )
+    built = tree.build()
+    assert built.status == 2
+    assert "cell 1 raised AssertionError" in built.err
+    assert runs.read_text() == times

@@ -18,6 +18,14 @@ CONF = Path(__file__).resolve().parent
 ROOT = CONF.parent
 sys.path[:0] = [str(CONF / "_ext"), str(CONF / "_engine")]
 
+import starting  # noqa: E402
+
+if (
+    sys.platform == "linux"
+    and not (ROOT / "build" / "outputs").exists()
+):
+    starting.begin()  # every chapter will run
+
 from sphinx.errors import ConfigError  # noqa: E402
 
 from fingerprint import machinery_digest  # noqa: E402

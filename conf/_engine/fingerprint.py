@@ -46,6 +46,7 @@ _MACHINERY = (
     "leftovers",
     "notebooks",
     "running",
+    "starting",
     "worker",
 )
 

@@ -2,9 +2,10 @@
 
 The build starts this script as soon as it can, and it imports what every
 chapter needs while Sphinx still imports its own. It has no port: the
-build writes jobs to its standard input, one JSON object a line, and reads
-from its standard output what became of them. When its input ends, because
-the build is done or was killed, all workers are killed.
+build writes its limits and its jobs to its standard input, one JSON
+object a line, and reads from its standard output what became of them.
+When its input ends, because the build is done or was killed, all workers
+are killed.
 
 A cell tagged ``measured`` runs while no other cell does, and not before
 the build has said that it only waits. So there are two phases: every
@@ -22,7 +23,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import tempfile
 import time
 import warnings
@@ -81,8 +81,8 @@ class Worker:
 class Supervisor:
     """The jobs, the workers, and who may go on."""
 
-    def __init__(self, limits: dict[str, int], folder: Path) -> None:
-        self._limits = limits
+    def __init__(self, folder: Path) -> None:
+        self._limits: dict[str, int] = {}
         self._folder = folder
         self._jobs: list[dict[str, Any]] = []
         self._workers: dict[int, Worker] = {}
@@ -136,11 +136,13 @@ class Supervisor:
             return
         *lines, self._input = (self._input + data).split(b"\n")
         for line in lines:
-            job = json.loads(line)
-            if "quiet" in job:
+            said = json.loads(line)
+            if "limits" in said:
+                self._limits = said["limits"]
+            elif "quiet" in said:
                 self._quiet = True
             else:
-                self._jobs.append(job)
+                self._jobs.append(said)
         # the longest first, as far as an earlier build has seen
         self._jobs.sort(key=lambda job: -float(job["seconds"]))
 
@@ -181,6 +183,7 @@ class Supervisor:
             os.setpgid(0, 0)
             die_with_parent()
             adopt_orphans()
+            gc.enable()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(self._ends)
@@ -319,24 +322,26 @@ def _draw_once() -> None:
 
 
 def main() -> None:
-    """Serve one build; the limits are the first argument, as JSON."""
+    """Serve one build."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the input ends, then
     adopt_orphans()
-    limits = json.loads(sys.argv[1])
     # As a kernel does, and before matplotlib asks.
     os.environ.setdefault(
         "MPLBACKEND", "module://matplotlib_inline.backend_inline"
     )
+    # What the workers find here they share with this process, page by page,
+    # as long as nobody writes to it: no search for cycles may touch it,
+    # nor leave holes for new objects among the old.
+    gc.disable()
     for name in PRELOADED:
         importlib.import_module(name)
     _draw_once()
-    gc.collect()
-    gc.freeze()  # so that the workers share these pages
+    gc.freeze()
     try:
         with tempfile.TemporaryDirectory(
             prefix="book-", ignore_cleanup_errors=True
         ) as folder:
-            Supervisor(limits, Path(folder)).serve()
+            Supervisor(Path(folder)).serve()
     except OSError as error:  # no space, or no process more
         tell({"lost": str(error)})
 

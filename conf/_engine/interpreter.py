@@ -113,7 +113,12 @@ class Uses:
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._file = os.open(path, flags, 0o600)
-        self._known: set[str] = set()
+        # Nothing of the project is loaded yet; the rest is no news.
+        self._known = {
+            module.__file__
+            for module in list(sys.modules.values())
+            if isinstance(getattr(module, "__file__", None), str)
+        }
         sys.addaudithook(self._see)
 
     def note_modules(self, _result: object = None) -> None:

@@ -6,6 +6,7 @@ The kernel looks after each cell, the tests after each test.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from typing import Any, NamedTuple
 
@@ -71,6 +72,8 @@ def _processes() -> dict[int, str]:
         for worker in multiprocessing.active_children()
         if worker.pid is not None
     }
+    if not _has_children():
+        return found
     for child in psutil.Process().children(recursive=True):
         try:
             command = " ".join(child.cmdline())
@@ -80,6 +83,17 @@ def _processes() -> dict[int, str]:
         if command and not any(name in command for name in _KEPT):
             found.setdefault(child.pid, command[:60])
     return found
+
+
+def _has_children() -> bool:
+    """Return whether there can be any; psutil looks at every process."""
+    if not hasattr(os, "waitid"):
+        return True
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _sockets() -> set[tuple[int, Any]]:

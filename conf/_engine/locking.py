@@ -73,9 +73,13 @@ class Unfinished:
     def __init__(self, doctrees: Path, pages: Path) -> None:
         self._mark = doctrees / "unfinished"
         if self._mark.exists():
-            (doctrees / "environment.pickle").unlink(missing_ok=True)
-            # Sphinx fails where this one is empty
-            (pages / ".buildinfo").unlink(missing_ok=True)
+            for half in (
+                doctrees / "environment.pickle",
+                # Two that fail where they find their file empty.
+                doctrees / "codeautolink-cache.json",
+                pages / ".buildinfo",
+            ):
+                half.unlink(missing_ok=True)
         self._mark.touch()
 
     def finish(self) -> None:

@@ -12,8 +12,6 @@ import os
 import re
 import selectors
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any, NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
+import starting
 from checks import problems
 from notebooks import Fault, code_cells, numbered_cells
 
@@ -92,15 +91,8 @@ class SideBySide:
         self._limits = limits
         self._running: dict[str, NotebookNode] = {}
         self._lines = b""
-        self._server = subprocess.Popen(
-            [
-                *(sys.executable, str(HERE / "forkserver.py")),
-                json.dumps(limits._asdict()),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
+        self._server = starting.take()
+        self._write(limits=limits._asdict())
 
     def begin(
         self, chapter: str, notebook: NotebookNode, seconds: float
@@ -169,15 +161,7 @@ class SideBySide:
 
     def close(self) -> None:
         """End the server and every worker."""
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.close()
-        try:
-            self._server.wait(10)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait(10)
-        self._server.stdout.close()
+        starting.end(self._server)
 
 
 def _tags(cell: NotebookNode) -> list[str]:

@@ -30,6 +30,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.matching import get_matching_files
 
+import starting
 from fingerprint import (
     cells_digest,
     digest,
@@ -97,7 +98,7 @@ class Chapters:
         self._limits = Limits(
             cell=config.book_cell_timeout,
             memory=config.book_memory,
-            workers=config.book_workers or 5 * (os.cpu_count() or 1),
+            workers=config.book_workers or 6 * (os.cpu_count() or 1),
         )
         self._side_by_side = config.book_execution == "fork"
         self._texts: dict[str, str] = {}
@@ -124,6 +125,7 @@ class Chapters:
         self._look_up(set(self._cells))
         if self._to_run:
             self._begin()
+        starting.drop()  # begun in vain
 
     def _read(self, path: Path, chapter: str, memory: Memory) -> None:
         text = path.read_text("utf-8")

@@ -241,6 +241,43 @@ def test_a_build_that_is_killed_anywhere_is_made_good_by_the_next(
         assert not wrong, (moment, wrong)
 
 
+@pytest.mark.xdist_group("finished")
+@pytest.mark.parametrize(
+    "half",
+    [
+        "doctrees/html/environment.pickle",
+        "doctrees/html/codeautolink-cache.json",
+        "doctrees/html/cells.pickle",
+        "doctrees/html/assets.pickle",
+        "doctrees/html/one.doctree",
+        "html/.buildinfo",
+        "html/one.html",
+        "html/objects.inv",
+        "html/_static/book.css",
+    ],
+)
+def test_a_file_of_which_a_killed_build_wrote_nothing_does_no_harm(
+    finished, half
+):
+    made = finished.root / "build"
+    whole = pages(made / "html")
+    assert (made / half).exists()
+    (made / half).write_bytes(b"")
+    (made / "doctrees/html/unfinished").touch()
+    built = finished.build(**HOUR)
+    assert built.status == 0, built.err
+    assert pages(made / "html") == whole
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, make_tree, cell):
+    """Return a tree whose book is built, and is so after each test."""
+    tree = make_tree(tmp_path_factory.mktemp("finished") / "a book")
+    tree.chapters(one=cell("print(1)"))
+    assert tree.build(**HOUR).status == 0
+    return tree
+
+
 def test_two_builds_at_once_run_each_cell_once(tree, cell):
     tree.chapters(
         one=cell("import time; time.sleep(0.5); print('it is one')"),

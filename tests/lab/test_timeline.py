@@ -621,6 +621,8 @@ def test_sums_of_stretches():
     assert timeline.together(SLEEPING) == 2.0
     assert timeline.together(RUNNING) == 0
     assert timeline.handovers() == 1
+    alone = drawn(*(("a", RUNNING, n, n + 0.5) for n in range(3)))
+    assert alone.handovers() == 0
 
 
 def test_a_part_of_a_timeline():

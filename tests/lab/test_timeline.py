@@ -1383,13 +1383,14 @@ def test_a_recorded_lock_is_a_lock():
 # --- Scripts ---
 
 
-def test_a_script_is_run_as_python_runs_it(tmp_path):
+def test_a_script_is_run_as_python_runs_it(tmp_path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
         "raise SystemExit((__name__, sys.argv, sys.path[:]))\n"
     )
-    path, arguments = [*sys.path], [*sys.argv]
+    path, arguments = ["one", "other", *sys.path], [*sys.argv]
+    monkeypatch.setattr(sys, "path", [*path])
     _, error = record_script(script, ["one"])
     assert isinstance(error, SystemExit)
     assert error.code == (

@@ -1,3 +1,5 @@
+import io
+import json
 import os
 import platform
 import subprocess
@@ -17,7 +19,9 @@ from multithreading.lab.kernel_view import (
     SLEEPING,
     View,
     image,
+    main,
     state_of,
+    watch,
 )
 
 linux = pytest.mark.skipif(
@@ -91,6 +95,105 @@ def test_the_image_is_of_the_interpreter_and_nothing_else(monkeypatch):
 
 
 @linux
+def test_variables_may_follow_the_only_mapping(monkeypatch):
+    lines = [
+        "1000-2000 r-xp 0 08:02 1 /usr/bin/python3.13",
+        "2000-3000 rw-p 0 00:00 0 ",
+    ]
+    monkeypatch.setattr(Path, "read_text", lambda _: "\n".join(lines))
+    assert image(1) == [(0x1000, 0x2000), (0x2000, 0x3000)]
+
+
+@pytest.fixture
+def proc(monkeypatch):
+    """Stand for /proc: what is in the file of each thread."""
+    files = {}
+
+    def read(path):
+        line = files[path.split("/")[4]]
+        if isinstance(line, OSError):
+            raise line
+        return io.StringIO(line)
+
+    monkeypatch.setattr(os, "listdir", lambda _: [*files])
+    monkeypatch.setattr(kernel_view, "open", read, raising=False)
+    return files
+
+
+def test_a_thread_that_is_gone_hides_no_other(proc):
+    proc.update(
+        {
+            "1": FileNotFoundError(),
+            "2": "-1 0x0 0x0\n",
+            "3": ProcessLookupError(),
+            "4": "running\n",
+        }
+    )
+    view = View(1, gil=False)
+    view.look()
+    view.close()
+    assert [row[:2] for row in view.rows] == [(4, RUNNING)]
+
+
+def test_a_thread_that_ends_has_its_row_at_once(proc):
+    proc.update({"4": "running\n", "5": "running\n"})
+    view = View(1, gil=False)
+    view.look()
+    assert view.rows == []
+    del proc["5"]
+    view.look()
+    assert [row[:2] for row in view.rows] == [(5, RUNNING)]
+
+
+@pytest.mark.usefixtures("proc")
+def test_the_variables_are_looked_up_again(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernel_view, "image", asked.append)
+    view = View(7, gil=True)
+    for _ in range(1000):
+        view.look()
+    # each time would take longer than the rest
+    assert 2 <= len(asked) <= 100
+
+
+class Told(View):
+    """Looks twice, where its number is 1; says that it was closed."""
+
+    looks = 0
+
+    def look(self):
+        if self._pid == 1 and self.looks == 2:
+            raise FileNotFoundError
+        self.looks += 1
+        self.rows.append((self._pid, f"look {self.looks}", 0.0, 0.0))
+
+    def close(self):
+        self.rows.append((self._pid, "closed", 0.0, 0.0))
+
+
+def test_processes_are_watched_until_the_end(monkeypatch):
+    told = [b"1\n", b"", b"2 3\n", b"", b"end\n"]
+    pauses = []
+
+    def select(*given):
+        pauses.append(given[3])
+        if told[0]:
+            return [0], [], []
+        told.pop(0)
+        return [], [], []
+
+    monkeypatch.setattr(kernel_view, "View", Told)
+    monkeypatch.setattr(kernel_view.select, "select", select)
+    monkeypatch.setattr(os, "read", lambda *_: told.pop(0))
+    assert [row[:2] for row in watch(gil=False)] == [
+        *((1, "look 1"), (1, "look 2"), (1, "closed")),
+        *((2, "look 1"), (2, "look 2"), (2, "closed")),
+        *((3, "look 1"), (3, "look 2"), (3, "closed")),
+    ]
+    assert {*pauses} == {kernel_view.INTERVAL}
+
+
+@linux
 def test_a_view_sees_a_thread_wait():
     gate = threading.Lock()
     gate.acquire()
@@ -160,6 +263,25 @@ def test_a_machine_that_is_not_known_is_named():
     assert done.returncode == 0
 
 
+@linux
+def test_the_main_function_says_what_was_seen(monkeypatch, capsys):
+    def see(*, gil):
+        if gil:
+            return [(1, RUNNING, 0.0, 1.0)]
+        raise PermissionError("no leave")
+
+    monkeypatch.setattr(os, "read", lambda *_: b"look\n")
+    monkeypatch.setattr(kernel_view, "watch", see)
+    said = []
+    for word in ("gil", "no GIL"):
+        monkeypatch.setattr(sys, "argv", ["", str(os.getpid()), word])
+        main()
+        ready, answer = capsys.readouterr().out.splitlines()
+        assert ready == "ready"
+        said.append(json.loads(answer))
+    assert said == [[[1, RUNNING, 0.0, 1.0]], "no leave"]
+
+
 def test_a_look_holds_for_a_while(monkeypatch):
     view = View(1, gil=False)
     monkeypatch.setattr(time, "perf_counter", lambda: 9.0)
@@ -177,3 +299,13 @@ def test_a_look_holds_for_a_while(monkeypatch):
         (7, LOCK, 3.001, pytest.approx(3.011)),
         (7, LOCK, 4.0, 4.01),
     ]
+
+
+def test_a_look_holds_to_the_very_end_of_its_time(monkeypatch):
+    view = View(1, gil=False)
+    monkeypatch.setattr(time, "perf_counter", lambda: 9.0)
+    view._note(7, LOCK, 0.0)
+    view._note(7, LOCK, kernel_view.VALID)
+    view.close()
+    (row,) = view.rows
+    assert row == (7, LOCK, 0.0, 2 * kernel_view.VALID)

@@ -1,6 +1,7 @@
 import gc
 import linecache
 import multiprocessing
+import multiprocessing.dummy
 import multiprocessing.process
 import os
 import queue
@@ -11,8 +12,10 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from threading import Lock
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -33,9 +36,12 @@ from multithreading.lab.timeline import (
     Timeline,
     cost,
     record,
+    record_script,
 )
 
 LIMIT = 30.0
+#: How long to wait to be seen: on a busy machine the looks are few.
+SECONDS = (0.1, 0.4, 1.6)
 STATES = [RUNNING, RUNNABLE, GIL, LOCK, IO, SLEEPING]
 
 linux = pytest.mark.skipif(
@@ -167,6 +173,7 @@ def test_the_main_thread_can_be_the_holder():
             run(waiter=lambda: lock.acquire(timeout=0.02))
     assert waits(timeline, "waiter") == [("lock", "MainThread")]
     assert timeline.seconds("waiter", LOCK) >= 0.02
+    assert timeline.held == []  # the main thread has no lane
 
 
 def test_a_wait_is_divided_among_the_holders():
@@ -202,6 +209,53 @@ def test_an_attempt_that_does_not_wait_is_no_wait():
     assert got == [False]
     assert waits(timeline, "asker") == []
     assert timeline.held == []
+
+
+def test_a_time_out_is_waited_for_once():
+    class Held:
+        def acquire(self, blocking=True, timeout=-1):
+            asked.append((blocking, timeout))
+            return False
+
+    asked = []
+    with record():
+        lock = threading.Lock()
+        lock._lock = Held()
+        assert not lock.acquire(timeout=5)
+    assert asked == [(True, 0), (True, 5)]
+
+
+def test_the_shortest_waits_are_left_out():
+    short = module._SHORT
+    noted = module._Recorder()
+    noted.lanes = [
+        module._Lane("a", 1, 11, 0.0, 9.0),
+        module._Lane("b", 2, 12, 0.0, 9.0),
+    ]
+    noted.calls = [
+        module._Call(1, IO, 0.0, short),
+        module._Call(1, IO, 2.0, 2.0 + short / 2),
+        module._Call(1, IO, 3.0, 3.0 + 2 * short),
+    ]
+    noted.waits = [
+        module._Wait(2, 0, False, 0.0, short),
+        module._Wait(2, 0, False, 2.0, 2.0 + short / 2),
+        module._Wait(2, 0, False, 3.0, 3.0 + 2 * short),
+    ]
+    timeline = Timeline()
+    module._fill(timeline, noted, [], 9.0)
+    assert [
+        (s.lane, s.state, s.start)
+        for s in timeline.stretches
+        if s.state != RUNNABLE
+    ] == [("a", IO, 3.0), ("b", LOCK, 3.0)]
+
+
+def test_a_number_means_a_thread_from_its_start_to_its_end():
+    lane = module._Lane("a", 1, 11, 2.0, 3.0)
+    covered = [lane.covers(1, moment) for moment in (1.9, 2, 3, 3.1)]
+    assert covered == [False, True, True, False]
+    assert not lane.covers(2, 2.5)
 
 
 def test_recorded_locks_refuse_what_locks_refuse():
@@ -282,6 +336,80 @@ def test_locks_have_the_names_of_what_they_are_assigned_to():
     ]
 
 
+def test_a_name_is_looked_for_a_few_calls_outwards():
+    def two():
+        return make_lock()
+
+    def three():
+        return two()
+
+    def four():
+        return three()
+
+    def five():
+        return four()
+
+    with record() as timeline:
+        near, far = four(), five()
+        with near, far:
+            run(
+                asker=lambda: (
+                    near.acquire(timeout=0.001),
+                    far.acquire(timeout=0.001),
+                )
+            )
+    assert [
+        s.lock for s in timeline.stretches if s.holder == "MainThread"
+    ] == ["near", ""]
+
+
+def test_no_name_is_found_where_there_is_none(tmp_path):
+    code = SimpleNamespace(
+        co_filename=str(tmp_path / "program.py"),
+        # so it is for python -X no_debug_ranges
+        co_positions=lambda: iter([(1, 1, None, None)]),
+    )
+    (tmp_path / "program.py").write_text("lock = make()\n")
+    assert module._target(code, 0) == ""
+    (tmp_path / "notebook.py").write_text("%time\n")
+    assert module._values(str(tmp_path / "notebook.py")) == []
+
+
+def test_a_number_is_given_under_a_guard():
+    class Made(list):
+        def append(self, making):
+            assert recorder._guard.locked()
+            super().append(making)
+
+    recorder = module._Recorder()
+    recorder._made = Made(recorder._made)
+    assert recorder.register(sys._getframe()) == 1
+    assert not recorder._guard.locked()
+
+
+def test_a_stopped_recorder_keeps_nothing():
+    with record():
+        lock = threading.Lock()
+    recorder = lock.recorder
+    with lock:
+        assert not lock.acquire(timeout=0.001)
+    type(lock)()
+    call(recorder, time.sleep)
+    assert not recorder.waits
+    assert not recorder.held
+    assert not recorder.calls
+    assert not recorder._made
+
+
+def test_what_the_library_keeps_is_left_as_it_is(monkeypatch):
+    # there are packages that put other things among the modules
+    monkeypatch.setitem(sys.modules, "no_module", object())
+    kept = multiprocessing.dummy.Lock
+    with record():
+        assert threading.Lock is not kept
+        assert multiprocessing.dummy.Lock is kept
+
+
 def test_what_is_built_on_locks_has_a_name_and_no_holder():
     def ask():
         assert not event.wait(0.001)
@@ -308,11 +436,29 @@ def test_what_is_built_on_locks_has_a_name_and_no_holder():
     assert {held.lock for held in timeline.held} == {"changed"}
 
 
+def test_a_condition_on_a_lock_of_before_has_no_name():
+    def ask():
+        with changed:
+            assert not changed.wait(0.001)
+
+    before = threading.Lock()
+    with record() as timeline:
+        first = threading.Lock()
+        changed = threading.Condition(before)
+        run(asker=ask)
+    assert not first.locked()
+    assert timeline.seconds("asker", LOCK) > 0
+    assert waits(timeline, "asker") == []
+
+
 @linux
 def test_a_lock_of_before_is_told_by_the_kernel():
     before = threading.Lock()
-    with before, record() as timeline:
-        run(waiter=lambda: before.acquire(timeout=0.1))
+    for seconds in SECONDS:
+        with before, record() as timeline:
+            run(waiter=partial(before.acquire, timeout=seconds))
+        if timeline.seconds("waiter", LOCK) > 0.02:
+            break
     assert not timeline.blind
     assert timeline.seconds("waiter", LOCK) > 0.02
     assert waits(timeline, "waiter") == []
@@ -334,16 +480,20 @@ def test_sleep_and_io_are_told(view, request):
     def ask():
         assert near.recv(1) == b"!"
 
-    def answer():
-        time.sleep(0.1)
+    def answer(seconds):
+        time.sleep(seconds)
         far.send(b"!")
 
-    with near, far, record() as timeline:
-        run(asker=ask, sleeper=answer)
+    with near, far:
+        for seconds in SECONDS:
+            with record() as timeline:
+                run(asker=ask, sleeper=partial(answer, seconds))
+            slept = timeline.seconds("sleeper", SLEEPING)
+            if min(timeline.seconds("asker", IO), slept) > 0.02:
+                break
     assert bool(timeline.blind) == (view == "no kernel")
     assert timeline.seconds("asker", IO) > 0.02
     assert timeline.seconds("asker", SLEEPING) == 0
-    slept = timeline.seconds("sleeper", SLEEPING)
     assert slept > 0.02
     # it may have run for long enough to be told first
     assert f"slept for {slept:.2g} s" in timeline.alt()
@@ -471,6 +621,8 @@ def test_sums_of_stretches():
     assert timeline.together(SLEEPING) == 2.0
     assert timeline.together(RUNNING) == 0
     assert timeline.handovers() == 1
+    alone = drawn(*(("a", RUNNING, n, n + 0.5) for n in range(3)))
+    assert alone.handovers() == 0
 
 
 def test_a_part_of_a_timeline():
@@ -488,6 +640,53 @@ def test_a_part_of_a_timeline():
     ]
     assert part.held == [Stretch("a", HOLDING, 2.5, 3.5, "lock")]
     assert part.blind == "why"
+    # what only touches it is no part
+    lanes = {s.lane for s in whole.between(2.0, 2.5).stretches}
+    assert lanes == {"a", "b"}
+    states = [s.state for s in whole.between(1.0, 2.0).stretches]
+    assert states == [RUNNING]
+    assert whole.between(4.0, 5.0).held == []
+
+
+def test_what_takes_no_time_is_not_told():
+    timeline = drawn(
+        ("a", RUNNING, 0.0, 0.0005),
+        ("a", LOCK, 0.0005, 0.0009),
+        ("b", RUNNING, 0.0, 0.0004),
+    )
+    assert timeline.alt() == "a ran for 0.0005 s. b was soon done."
+
+
+@pytest.mark.parametrize(
+    ("state", "stretches", "label"),
+    [
+        (RUNNING, [("", 5.0, 6.0)], RUNNING),
+        (LOCK, [("one", 5.0, 6.0)], "waiting for one"),
+        (
+            LOCK,
+            [("one", 5.0, 6.0), ("", 6.0, 7.0), ("one", 7.0, 8.0)],
+            "waiting for one, a lock or a queue",
+        ),
+        (
+            LOCK,
+            [("one", 5.0, 6.0), ("two", 6.0, 7.0), ("three", 7.0, 8.0)],
+            LOCK,
+        ),
+        (
+            LOCK,
+            [("one", 0.0, 0.0005), ("two", 5.0, 5.0004)],
+            "waiting for one",
+        ),
+        (LOCK, [("one", 5.0, 5.0004)], LOCK),
+        (HOLDING, [("one", 5.0, 5.0001)], "holding one"),
+    ],
+)
+def test_the_legend_names_a_few_locks(state, stretches, label):
+    found = [
+        Stretch("a", state, start, end, lock)
+        for lock, start, end in stretches
+    ]
+    assert module._label(state, found) == label
 
 
 def test_what_is_known_of_a_wait_replaces_what_the_kernel_saw():
@@ -516,6 +715,47 @@ def test_what_is_known_of_a_wait_replaces_what_the_kernel_saw():
     )
 
 
+def test_stretches_lie_over_others():
+    def lane(*parts):
+        return [Stretch("a", *part) for part in parts]
+
+    base = lane((RUNNING, 0.0, 2.0), (SLEEPING, 2.0, 4.0))
+    over = lane((LOCK, 0.0, 1.0), (IO, 2.5, 3.0), (LOCK, 3.0, 3.5))
+    assert module._overlaid(base, over) == lane(
+        (LOCK, 0.0, 1.0),
+        (RUNNING, 1.0, 2.0),
+        (SLEEPING, 2.0, 2.5),
+        (IO, 2.5, 3.0),
+        (LOCK, 3.0, 3.5),
+        (SLEEPING, 3.5, 4.0),
+    )
+    assert module._merged(
+        lane(
+            *((IO, 0.0, 1.0), (IO, 1.0, 2.0), (LOCK, 2.0, 3.0)),
+            *((LOCK, 3.0, 4.0), (LOCK, 4.0, 5.0), (IO, 5.0, 6.0)),
+        )
+    ) == lane((IO, 0.0, 2.0), (LOCK, 2.0, 5.0), (IO, 5.0, 6.0))
+
+
+@pytest.mark.parametrize(
+    ("whole", "start", "end", "state"),
+    [
+        (LOCK, 5.0, 5.001, RUNNING),
+        (LOCK, 0.0, module.VALID, LOCK),
+        (LOCK, 0.0, 9.0, LOCK),
+        (SLEEPING, 5.0, 5.001, SLEEPING),
+        (SLEEPING, 5.0, 8.0, SLEEPING),
+    ],
+)
+def test_a_little_left_of_a_wait_is_the_time_to_the_next_look(
+    whole, start, end, state
+):
+    left = module._left(Stretch("a", whole, 0.0, 9.0), start, end)
+    assert left == Stretch("a", state, start, end)
+    short = Stretch("a", LOCK, 0.0, 0.001)
+    assert module._left(short, 0.0, 0.001) == short
+
+
 def test_what_was_not_seen_is_not_made_up():
     noted = module._Recorder()
     noted.lanes = [
@@ -536,6 +776,50 @@ def test_what_was_not_seen_is_not_made_up():
         Stretch("a", SLEEPING, 3.0, 4.0),
         Stretch("a", RUNNABLE, 4.0, 8.0),
         Stretch("b", IO, 1.0, 8.0),
+    ]
+
+
+def seen(lane, *rows):
+    """Return the lane of thread 11 as its rows tell it."""
+    found = module._seen(lane, [(11, *row) for row in rows])
+    return [(s.state, s.start, s.end) for s in found]
+
+
+def test_the_first_and_the_last_look_tell_what_is_beside_them():
+    lane = module._Lane("a", 1, 11, 1.0, 8.0)
+    # another thread had the number before, and has it after
+    assert seen(
+        lane,
+        (IO, 0.5, 1.0),
+        (RUNNING, 1.002, 4.0),
+        (SLEEPING, 4.0, 7.998),
+        (IO, 8.0, 9.0),
+    ) == [(RUNNING, 1.0, 4.0), (SLEEPING, 4.0, 8.0)]
+
+
+def test_a_late_look_does_not_tell_what_went_before_it():
+    valid = module.VALID
+    lane = module._Lane("a", 1, 11, 0.0, 2 * valid)
+    assert seen(lane, (RUNNING, valid, 2 * valid)) == [
+        (RUNNABLE, 0.0, valid),
+        (RUNNING, valid, 2 * valid),
+    ]
+    assert seen(lane, (RUNNING, 0.0, valid)) == [
+        (RUNNING, 0.0, valid),
+        (RUNNABLE, valid, 2 * valid),
+    ]
+
+
+def test_a_process_ends_with_its_last_look():
+    lane = module._Lane("a", None, 11, 1.0, 9.0)
+    assert seen(lane, (RUNNING, 2.0, 3.0)) == [(RUNNING, 1.0, 3.0)]
+    assert seen(
+        lane, (RUNNING, 2.0, 3.0), (IO, 3.0, 4.0), (RUNNING, 5.0, 6.0)
+    ) == [
+        (RUNNING, 1.0, 3.0),
+        (IO, 3.0, 4.0),
+        (RUNNABLE, 4.0, 5.0),
+        (RUNNING, 5.0, 6.0),
     ]
 
 
@@ -613,14 +897,43 @@ def test_each_bar_stands_where_its_stretch_does():
         for bar in axes.patches
     }
     places = {
-        state: (box.x0, box.x1, round(box.y0 + box.y1) / 2)
+        state: (box.x0, box.x1, (box.y0 + box.y1) / 2)
         for state, box in boxes.items()
     }
     assert places[RUNNING] == pytest.approx((0, 500, 0))
     assert places["waiting for lock"] == pytest.approx((250, 750, 1))
     assert places["holding lock"][:2] == pytest.approx((250, 500))
+    # in its lane, below the states
+    holding = boxes["holding lock"]
+    assert boxes[RUNNING].y1 < holding.y0 < holding.y1 < 0.5
+    assert not any(bar.get_linewidth() for bar in axes.patches)
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["a", "b"]
+
+
+def test_states_differ_in_more_than_their_colour():
+    axes = many(1, 6).picture().figure.axes[0]
+    bars = {
+        bar.get_label(): bar
+        for bar in axes.patches
+        if bar.get_label() in STATES
+        or bar.get_label().startswith("waiting")
+    }
+    assert len(bars) == len(STATES)
+    shapes = set()
+    for bar in bars.values():
+        box = bar.get_path().get_extents()
+        assert -0.5 < box.y0 < 0 < box.y1 < 0.5
+        shapes.add((round(box.height, 2), bar.get_hatch()))
+        # the colour of the hatch is that of the edge
+        assert bool(bar.get_edgecolor()[3]) == bool(bar.get_hatch())
+    # two are told apart by their colour, and by what is written there
+    assert len(shapes) == len(STATES) - 1
+    colours = {
+        label: bar.get_facecolor() for label, bar in bars.items()
+    }
+    assert colours[RUNNABLE] == colours[RUNNING]
+    assert len({*colours.values()}) == len(STATES) - 1
 
 
 def test_nothing_can_not_be_drawn():
@@ -742,6 +1055,33 @@ def test_a_thread_that_goes_on_is_named():
             thread.join(LIMIT)
 
 
+@linux
+def test_an_interrupted_start_ends_the_observer(monkeypatch):
+    def interrupt(pid):
+        pids.append(pid)
+        raise KeyboardInterrupt
+
+    pids = []
+    monkeypatch.setattr(module, "_permit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        record().__enter__()
+    assert not psutil.pid_exists(pids[0])
+    monkeypatch.undo()
+    with record() as timeline:
+        pass
+    assert timeline.blind == ""
+
+
+def test_the_observer_is_given_leave_to_look(monkeypatch):
+    asked = []
+    library = SimpleNamespace(prctl=lambda *given: asked.append(given))
+    monkeypatch.setattr(module.ctypes, "CDLL", lambda _: library)
+    module._permit(7)
+    # the number of PR_SET_PTRACER is a name
+    number = int.from_bytes(b"Yama", "big")
+    assert asked == [(number, 7, 0, 0, 0)]
+
+
 def test_a_daemon_may_go_on():
     before = threading.Event()
     begun = threading.Event()
@@ -826,6 +1166,7 @@ def test_a_thread_of_a_recorded_thread_is_recorded():
     with record() as timeline:
         run(outer=lambda: run(inner=lambda: None))
     assert timeline.lanes == ["outer", "inner"]
+    assert timeline.held == []  # the locks of a thread are its own
 
 
 # --- Where the kernel cannot be asked ---
@@ -869,6 +1210,24 @@ def test_without_a_kernel_what_c_waits_for_is_told():
     with before, record() as timeline:
         run(waiter=work)
     assert timeline.seconds("waiter", LOCK) >= 0.04
+
+
+def call(recorder, function):
+    for event in ("c_call", "c_return"):
+        recorder.profile(None, event, function)
+
+
+def test_only_the_calls_that_wait_are_noted():
+    recorder = module._Recorder()
+    recorder.profile(None, "call", None)
+    for function in [
+        *(len, ",".join, {}.get, time.sleep),
+        *(module._make_lock().acquire, queue.SimpleQueue().get),
+    ]:
+        call(recorder, function)
+    states = [each.state for each in recorder.calls]
+    assert states == [SLEEPING, LOCK, LOCK]
+    assert all(each.start < each.end for each in recorder.calls)
 
 
 @linux
@@ -1021,6 +1380,73 @@ def test_a_recorded_lock_is_a_lock():
         assert isinstance(threading.Lock(), threading.Lock)
 
 
+# --- Scripts ---
+
+
+def test_a_script_is_run_as_python_runs_it(tmp_path, monkeypatch):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "raise SystemExit((__name__, sys.argv, sys.path[:]))\n"
+    )
+    path, arguments = ["one", "other", *sys.path], [*sys.argv]
+    monkeypatch.setattr(sys, "path", [*path])
+    _, error = record_script(script, ["one"])
+    assert isinstance(error, SystemExit)
+    assert error.code == (
+        *("__main__", [str(script), "one"]),
+        [str(tmp_path), *path[1:]],
+    )
+    assert (sys.path, sys.argv) == (path, arguments)
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        ("", type(None)),
+        ("raise SystemExit", type(None)),
+        ("raise SystemExit(0)", type(None)),
+        ("raise SystemExit(1)", SystemExit),
+        ("1 / 0", ZeroDivisionError),
+        ("raise KeyboardInterrupt", KeyboardInterrupt),
+    ],
+)
+def test_what_a_script_raises_is_returned(tmp_path, code, raised):
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    timeline, error = record_script(script)
+    assert type(error) is raised
+    assert timeline.lanes == []
+
+
+def test_the_threads_of_a_script_are_waited_for(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""\
+import threading
+
+class Patient(threading.Thread):
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.joined = threading.Event()
+
+    def run(self):
+        assert self.joined.wait({LIMIT})
+
+    def join(self, timeout=None):
+        self.joined.set()
+        super().join(timeout)
+
+for name in ("one", "two"):
+    Patient(name).start()
+1 / 0
+"""
+    )
+    timeline, error = record_script(script)
+    assert isinstance(error, ZeroDivisionError)
+    assert timeline.lanes == ["one", "two"]
+
+
 # --- Processes ---
 
 
@@ -1035,29 +1461,35 @@ def test_processes_have_lanes(method, view, request):
         request.getfixturevalue("monkeypatch").setattr(
             module, "_Kernel", NoKernel
         )
-    with record(processes=True) as timeline:
-        processes = [
-            context.Process(
-                target=time.sleep, args=(0.1,), name="napper"
-            ),
-            context.Process(
-                target=sum, args=(range(10**6),), name="adder"
-            ),
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(LIMIT)
-            assert process.exitcode == 0
-            process.close()
-        end = time.perf_counter()
-        time.sleep(0.05)
-    assert timeline.lanes == ["napper", "adder"]
+    for seconds in SECONDS:
+        amount = int(10_000_000 * seconds)
+        with record(processes=True) as timeline:
+            processes = [
+                context.Process(
+                    target=time.sleep, args=(seconds,), name="napper"
+                ),
+                context.Process(
+                    target=sum, args=(range(amount),), name="adder"
+                ),
+            ]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(LIMIT)
+                assert process.exitcode == 0
+                process.close()
+            end = time.perf_counter()
+            time.sleep(0.05)
+        assert timeline.lanes == ["napper", "adder"]
+        assert max(s.end for s in timeline.stretches) < end + 0.04
+        slept = timeline.seconds("napper", SLEEPING)
+        ran = timeline.seconds("adder", RUNNING)
+        if timeline.blind or (slept and ran):
+            break
     if not timeline.blind:
-        assert timeline.seconds("napper", SLEEPING) > 0.02
+        assert slept > 0
+        assert ran > 0
         assert timeline.seconds("adder", SLEEPING) == 0
-        assert timeline.seconds("adder", RUNNING) > 0
-    assert max(s.end for s in timeline.stretches) < end + 0.04
 
 
 class NoKernel(module._Kernel):
@@ -1073,6 +1505,33 @@ def test_processes_are_not_lanes_of_threads():
         run(worker=lambda: None)
         process.join(LIMIT)
     assert timeline.lanes == ["worker"]
+
+
+def test_a_lane_ends_when_its_process_is_joined(monkeypatch):
+    def process(pid):
+        return SimpleNamespace(name=f"p{pid}", pid=pid, exitcode=None)
+
+    owner = multiprocessing.process.BaseProcess
+    monkeypatch.setattr(owner, "start", lambda _: None)
+    monkeypatch.setattr(owner, "join", lambda _process, _timeout: None)
+    recorder, watched = module._Recorder(), []
+    kernel = SimpleNamespace(watch=watched.append)
+    (_, _, start), (_, _, join) = module._for_processes(
+        recorder, kernel
+    )
+    one, two = process(1), process(2)
+    for each in (one, two):
+        start(each)
+    assert watched == [1, 2]
+    first, second = recorder.lanes
+    join(one, 0.1)
+    assert first.end == second.end == module.math.inf
+    one.exitcode = 0
+    join(one)
+    end = first.end
+    assert first.start < end < second.end
+    join(one)
+    assert first.end == end
 
 
 @linux
@@ -1100,3 +1559,9 @@ def test_the_cost_is_measured():
     found = cost(3)
     assert 0 < found.lock < 1e-3
     assert 0.2 < found.slowdown < 5
+
+
+def test_the_cost_is_what_a_recording_adds(monkeypatch):
+    found = iter([(1.0, 2.0), (1.5, 5.0)])
+    monkeypatch.setattr(module, "_costs", lambda: next(found))
+    assert cost(1) == (0.5, 2.5)

@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -147,12 +148,11 @@ def test_a_thread_may_exit():
 # --- How a run ends ---
 
 
-def run_of(thread, choose):
-    """Run one thread in steps of a line; return the run when it is over."""
-    run = Run(choose)
+@contextmanager
+def traced(run, thread):
+    """Let a run stop before each line of a function."""
     with Tracer({thread.__code__}, "line", run.stop) as tracer:
-        run.go(lambda _: tracer, list, [thread])
-    return run
+        yield lambda _: tracer
 
 
 def cleaning(log):
@@ -163,19 +163,20 @@ def cleaning(log):
         log.append("second")
 
 
-def test_a_thread_whose_run_is_over_cleans_up_and_no_more():
-    run = run_of(cleaning, lambda _: None)
-    assert run.shared == ["first", "second"]
-    assert run.workers[0].error is None
+def test_a_thread_whose_run_is_over_cleans_up_and_no_more(idle):
+    with traced(idle, cleaning) as tracer:
+        idle.go(tracer, list, [cleaning])
+    assert idle.shared == ["first", "second"]
+    assert idle.workers[0].error is None
 
 
 def test_a_thread_that_comes_too_late_cleans_up_and_no_more(
     monkeypatch,
 ):
-    real, workers, log = _thread.allocate_lock(), [], []
+    real = _thread.allocate_lock()
     real.acquire()
 
-    def late(_):
+    def late(log):
         real.acquire()
         try:
             log.append("goes on")
@@ -183,20 +184,18 @@ def test_a_thread_that_comes_too_late_cleans_up_and_no_more(
             log.append("first")
             log.append("second")
 
-    def choose(run):
-        workers[:] = run.workers
-        return 0
-
     monkeypatch.setattr(controller, "STEP_LIMIT", 0.1)
-    with pytest.raises(ScheduleError, match="next step"):
-        run_of(late, choose)
-    [worker] = workers
-    # it does not keep the interpreter from ending
-    assert worker.thread.daemon
-    real.release()
-    worker.thread.join(10)
+    run = Run(lambda _: 0)
+    with traced(run, late) as tracer:
+        with pytest.raises(ScheduleError, match="next step"):
+            run.go(tracer, list, [late])
+        [worker] = run.workers
+        # it does not keep the interpreter from ending
+        assert worker.thread.daemon
+        real.release()
+        worker.thread.join(10)
     assert not worker.thread.is_alive()
-    assert log == ["first", "second"]
+    assert run.shared == ["first", "second"]
 
 
 class Slow:

@@ -228,6 +228,38 @@ def test_a_schedule_that_is_too_long_or_too_short_is_told():
         replay(lost_update(2), "ABC")
 
 
+def over_lines(tally):
+    tally.count = (
+        # the first to be computed
+        tally.count + 1
+    )
+
+
+def several(tally):
+    return [
+        step()
+        for step in [
+            lambda: tally.items.append(1),
+            lambda: tally.items.append(
+                2
+            ),
+        ]
+    ]
+
+
+def decorated(tally):
+    @staticmethod
+    def inner():
+        tally.count += 1
+
+    inner()
+
+
+def test_a_step_is_shown_by_the_first_line_of_its_statement():
+    program = Program([over_lines], lambda: Tally())
+    assert replay(program, "A").steps == (("A", "tally.count = ("),)
+
+
 # --- What a step is ---
 
 
@@ -422,6 +454,30 @@ def test_merging_changes_no_count(threads, step, monkeypatch):
     merged = outcomes(program, step)
     monkeypatch.setattr(states.Freezer, "worker", opaque)
     single = outcomes(program, step)
+    assert counts(merged) == counts(single)
+    assert single.runs == single.schedules >= merged.runs
+
+
+@pytest.mark.parametrize(
+    ("program", "bound"),
+    [
+        (Program([left, right], Locks), 2),
+        (Program([failing, failing], Tally), 3),
+        (Program([through_map, split], Tally), 1),
+        (Program([through_map, split], Tally), 2),
+        (BROKEN, 3),
+    ],
+    ids=("locks", "failing", "map-1", "map-2", "broken"),
+)
+def test_merging_changes_no_count_within_a_bound(
+    program, bound, monkeypatch
+):
+    def opaque(_, worker):
+        raise states.OpaqueError(worker)
+
+    merged = outcomes(program, preemptions=bound)
+    monkeypatch.setattr(states.Freezer, "worker", opaque)
+    single = outcomes(program, preemptions=bound)
     assert counts(merged) == counts(single)
     assert single.runs == single.schedules >= merged.runs
 

@@ -513,12 +513,11 @@ class _Search:
         if code not in self.blocks:
             self.blocks.append(code)
         block = self.blocks.index(code)
-        first, lines = source_of(code)
+        first, _ = source_of(code)
         statement = statements(code.co_filename).get(line)
         if statement is not None:
-            # a lambda may begin inside a statement, and end in it
             line = statement.line
-        row = min(max(line - first, 0), len(lines) - 1)
+        row = max(line - first, 0)  # a lambda may begin further down
         return (
             [block, row, worker.note] if worker.note else [block, row]
         )

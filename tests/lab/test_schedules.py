@@ -240,9 +240,7 @@ TO_THE_LIST = [
     lambda tally: tally.items.append(1),
     # more lines of this list than the function has
     lambda tally: tally.items.append(2),
-    lambda tally: (
-        tally.items.append(3)
-    ),
+    lambda tally: tally.items.append(3),
 ]
 
 

@@ -330,7 +330,11 @@ def waiting(*owners, done=()):
             "A waits for a lock, held by B; "
             "B waits for a lock, held by A.",
         ),
-        (waiting(0), True, "A waits for a lock, which it holds itself."),
+        (
+            waiting(0),
+            True,
+            "A waits for a lock, which it holds itself.",
+        ),
         (waiting(None), False, "A waits for a lock."),
         (
             waiting(-1),

@@ -16,7 +16,8 @@ from multithreading.lab.steps import (
     stored_globals,
 )
 
-FLAGS = "acts loop leaves defines plain hides counts".split()
+FLAGS = ["acts", "loop", "leaves", "defines"]
+FLAGS += ["plain", "hides", "counts"]
 
 
 @pytest.fixture
@@ -280,9 +281,7 @@ def test_a_lock_is_stopped_for_once_in_a_call():
     frame = Frame(mine, outside)
     inside = Frame(library, Frame(library, frame))
     for kind, expected in (("access", [(frame, "note")]), ("line", [])):
-        tracer = Tracer(
-            set(), kind, lambda *stop: stops.append(stop)
-        )
+        tracer = Tracer(set(), kind, lambda *stop: stops.append(stop))
         tracer.codes = {mine}
         for _ in range(2):
             stops.clear()

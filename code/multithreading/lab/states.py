@@ -373,7 +373,9 @@ def _entries(shared: Any) -> Iterator[tuple[str, Any]]:
         yield from shared.items()
     elif (
         is_lock(shared)
-        or isinstance(shared, (*_PLAIN_TUPLE, dict, list, tuple, deque, set))
+        or isinstance(
+            shared, (*_PLAIN_TUPLE, dict, list, tuple, deque, set)
+        )
         or type(shared).__module__ in ("threading", "queue")
     ):
         kind = "lock" if is_lock(shared) else type(shared).__name__

@@ -247,11 +247,9 @@ def show(value: Any, depth: int = 3) -> str:
         case threading.Thread():
             text = value.name
         case _:
-            own = (
-                value._asdict()
-                if isinstance(value, tuple)
-                else attributes(value)
-            )
+            own = attributes(value)
+            if isinstance(value, tuple):
+                own = value._asdict()  # type: ignore[attr-defined]
             pairs = (
                 f"{name}={show(item, inner)}"
                 for name, item in own.items()

@@ -338,6 +338,19 @@ def test_each_line_is_a_step():
     assert stops_of(looping, "line", ["", ""]) == [""] * 5
 
 
+@pytest.mark.parametrize(
+    ("kind", "notes"),
+    [
+        ("line", [""]),
+        ("gil", ["begins", "after a call", "after a call"]),
+        ("access", ["calls pop", "reads an item"]),
+    ],
+)
+def test_a_function_on_one_line_has_every_kind_of_step(kind, notes):
+    found = stops_of(lambda d: len(d.pop()[0]), kind, [["a"]])
+    assert found == notes
+
+
 def within(lock):
     with lock:
         pass

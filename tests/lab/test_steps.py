@@ -2,6 +2,7 @@
 
 import dis
 import threading
+from dataclasses import FrozenInstanceError
 from types import SimpleNamespace
 
 import pytest
@@ -134,6 +135,9 @@ def test_the_lines_of_each_statement(file):
     assert [found[line].end for line in (1, 3, 5, 7, 12)] == [
         *(6, 3, 6, 11, 19)
     ]
+    # they are kept for all who ask
+    with pytest.raises(FrozenInstanceError):
+        found[1].line = 2  # type: ignore[misc]
 
 
 def test_a_file_without_source_is_told(tmp_path):

@@ -254,7 +254,7 @@ def test_a_step_of_a_lambda_is_shown_by_its_first_line():
     assert again.steps == (
         ("A", "lambda tally: tally.items.append(1),"),
         ("B", "lambda tally: tally.items.append(2),"),
-        ("C", "lambda tally: ("),
+        ("C", "lambda tally: tally.items.append(3),"),
     )
 
 

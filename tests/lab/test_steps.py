@@ -155,11 +155,17 @@ def decorated():
     return 1
 
 
+@staticmethod
+def stub(): ...
+
+
 def test_the_source_of_a_function_begins_at_its_name():
     code = decorated.__wrapped__.__wrapped__.__code__
     first, lines = source_of(code)
     assert first == code.co_firstlineno + 2
     assert lines == ["def decorated():", "    return 1"]
+    code = stub.__wrapped__.__code__
+    assert source_of(code)[1] == ["def stub(): ..."]
 
 
 def test_a_function_on_one_line():

@@ -5,10 +5,12 @@ import queue
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
 
+from multithreading.lab import controller
 from multithreading.lab.controller import (
     Lock,
     Run,
@@ -17,7 +19,8 @@ from multithreading.lab.controller import (
     adopt,
     attributes,
 )
-from multithreading.lab.schedules import Program, outcomes
+from multithreading.lab.schedules import Program, outcomes, replay
+from multithreading.lab.steps import Tracer
 
 
 @pytest.fixture
@@ -140,3 +143,139 @@ def leaving(_):
 def test_a_thread_may_exit():
     found = outcomes(Program([leaving], list, len))
     assert [outcome.text for outcome in found] == ["0"]
+
+
+# --- How a run ends ---
+
+
+@contextmanager
+def traced(run, thread):
+    """Let a run stop before each line of a function."""
+    with Tracer({thread.__code__}, "line", run.stop) as tracer:
+        yield lambda _: tracer
+
+
+def cleaning(log):
+    try:
+        log.append("goes on")
+    finally:
+        log.append("first")
+        log.append("second")
+
+
+def test_a_thread_whose_run_is_over_cleans_up_and_no_more(idle):
+    with traced(idle, cleaning) as tracer:
+        idle.go(tracer, list, [cleaning])
+    assert idle.shared == ["first", "second"]
+    assert idle.workers[0].error is None
+
+
+def test_a_thread_that_comes_too_late_cleans_up_and_no_more(
+    monkeypatch,
+):
+    real = _thread.allocate_lock()
+    real.acquire()
+
+    def late(log):
+        real.acquire()
+        try:
+            log.append("goes on")
+        finally:
+            log.append("first")
+            log.append("second")
+
+    monkeypatch.setattr(controller, "STEP_LIMIT", 0.1)
+    run = Run(lambda _: 0)
+    with traced(run, late) as tracer:
+        with pytest.raises(ScheduleError, match="next step"):
+            run.go(tracer, list, [late])
+        [worker] = run.workers
+        # it does not keep the interpreter from ending
+        assert worker.thread.daemon
+        real.release()
+        worker.thread.join(10)
+    assert not worker.thread.is_alive()
+    assert run.shared == ["first", "second"]
+
+
+class Slow:
+    """Stands in for the lock that says that no thread runs on."""
+
+    def __init__(self, run, decisions):
+        self.run = run
+        self.decisions = decisions
+
+    def acquire(self, timeout):
+        """Time out as long as there are decisions to be made."""
+        assert timeout == controller.STEP_LIMIT
+        if self.decisions:
+            self.run.decisions = self.decisions.pop(0)
+            return False
+        return True
+
+
+def test_a_run_may_take_long_as_long_as_it_goes_on(idle):
+    idle._idle = Slow(idle, [1, 2, 3])
+    idle._wait()
+    idle._idle = Slow(idle, [4, 4])
+    with pytest.raises(ScheduleError, match="within 10 s"):
+        idle._wait()
+
+
+# --- Locks in the threads ---
+
+
+def by_another_name(lock):
+    take, give = lock.acquire, lock.release
+    take()
+    give()
+
+
+def test_a_lock_is_an_access_however_it_is_called():
+    program = Program([by_another_name], threading.Lock)
+    assert replay(program, "AA", "access").steps == (
+        ("A", "take() (acquires a lock)"),
+        ("A", "give() (releases a lock)"),
+    )
+
+
+def hurried(shared):
+    lock, seen = shared
+    lock.acquire()
+    seen.append(lock.acquire(timeout=0.5))
+
+
+def test_a_time_out_may_be_short():
+    def setup():
+        return threading.Lock(), []
+
+    found = outcomes(Program([hurried], setup, lambda s: s[1]))
+    found.expect(always="[False]")
+
+
+def taking(shared):
+    lock, seen = shared
+    lock.acquire()
+    lock.release()
+    seen.append(1)
+
+
+def raising(shared):
+    try:
+        raise ValueError
+    except ValueError:
+        shared[1].append(1)
+        shared[1].append(2)
+
+
+@pytest.mark.parametrize(
+    ("thread", "runs"), [(taking, 18), (raising, 10)]
+)
+def test_what_a_thread_has_gone_through_makes_no_other_state(
+    thread, runs
+):
+    def setup():
+        return threading.Lock(), []
+
+    found = outcomes(Program([thread, thread], setup, len))
+    assert found.runs == runs < found.schedules

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 
 import pytest
 
@@ -17,6 +17,7 @@ from multithreading.lab.schedules import (
     Program,
     ScheduleError,
     WrongGradeError,
+    _Known,
     load,
     outcomes,
     replay,
@@ -228,6 +229,65 @@ def test_a_schedule_that_is_too_long_or_too_short_is_told():
         replay(lost_update(2), "ABC")
 
 
+def over_lines(tally):
+    tally.count = (
+        # the first to be computed
+        tally.count + 1
+    )
+
+
+TO_THE_LIST = [
+    lambda tally: tally.items.append(1),
+    # more lines of this list than the function has
+    lambda tally: tally.items.append(2),
+    lambda tally: tally.items.append(3),
+]
+
+
+def test_a_step_is_shown_by_the_first_line_of_its_statement():
+    program = Program([over_lines], Tally)
+    assert replay(program, "A").steps == (("A", "tally.count = ("),)
+
+
+def test_a_step_of_a_lambda_is_shown_by_its_first_line():
+    again = replay(Program(TO_THE_LIST, Tally), "ABC")
+    assert again.steps == (
+        ("A", "lambda tally: tally.items.append(1),"),
+        ("B", "lambda tally: tally.items.append(2),"),
+        ("C", "lambda tally: tally.items.append(3),"),
+    )
+
+
+def test_an_access_is_shown_with_its_note():
+    again = replay(Program([add], Tally), "AA", "access")
+    assert again.steps == (
+        ("A", "tally.count += 1 (reads count)"),
+        ("A", "tally.count += 1 (writes count)"),
+    )
+
+
+def test_what_was_found_does_not_change():
+    found = outcomes(lost_update(2))
+    again = replay(lost_update(2), "ABBA")
+    for thing in (lost_update(2), found, next(iter(found)), again):
+        for name in vars(thing):
+            with pytest.raises(FrozenInstanceError):
+                setattr(thing, name, None)
+
+
+def test_a_variable_that_nobody_sets_is_shown_if_it_can_change():
+    limit, kept = 3, [0]
+
+    def using(tally):
+        kept[0] += tally.seats * limit
+        kept[0] -= limit
+
+    [outcome] = outcomes(Program([using], Tally))
+    assert outcome.text == (
+        "count = 0, seats = 1, items = [], kept = [0]"
+    )
+
+
 # --- What a step is ---
 
 
@@ -426,6 +486,38 @@ def test_merging_changes_no_count(threads, step, monkeypatch):
     assert single.runs == single.schedules >= merged.runs
 
 
+@pytest.mark.parametrize(
+    ("program", "bound"),
+    [
+        (Program([left, right], Locks), 2),
+        (Program([failing, failing], Tally), 3),
+        (Program([through_map, split], Tally), 1),
+        (Program([through_map, split], Tally), 2),
+        (BROKEN, 3),
+    ],
+    ids=("locks", "failing", "map-1", "map-2", "broken"),
+)
+def test_merging_changes_no_count_within_a_bound(
+    program, bound, monkeypatch
+):
+    def opaque(_, worker):
+        raise states.OpaqueError(worker)
+
+    merged = outcomes(program, preemptions=bound)
+    monkeypatch.setattr(states.Freezer, "worker", opaque)
+    single = outcomes(program, preemptions=bound)
+    assert counts(merged) == counts(single)
+    assert single.runs == single.schedules >= merged.runs
+
+
+def test_a_number_for_each_key_and_others_for_none():
+    known = _Known()
+    numbers = [known.number(key) for key in "aba"]
+    assert numbers == [0, 1, 0]
+    others = [known.unique() for _ in range(4)]
+    assert len({*numbers, *others}) == 6
+
+
 HASHES = {
     ("lost", "line"): "1493ca96ef854d32",
     ("lost", "access"): "20123712cc430342",
@@ -565,6 +657,15 @@ def test_busy_waiting_has_no_end():
         outcomes(Program([spinning], Gate))
 
 
+def filling(gate):
+    gate.seen.append(1)
+
+
+def test_an_end_that_only_some_schedules_lack_is_told():
+    with pytest.raises(ScheduleError, match="no end"):
+        outcomes(Program([filling, spinning], Gate))
+
+
 def lucky(tally):
     tally.count = random.random()  # noqa: S311
     tally.count = 0
@@ -589,9 +690,15 @@ def test_what_setup_does_not_make_anew_is_refused():
         )
 
 
+def reading_twice(items):
+    return [*items, *items]
+
+
 def test_a_thread_without_a_line_is_refused():
-    with pytest.raises(ScheduleError, match="line"):
+    with pytest.raises(ScheduleError, match="no thread of this"):
         outcomes(Program([list.clear, list.clear], list))
+    with pytest.raises(ScheduleError, match="B has no line to stop"):
+        outcomes(Program([reading_twice, list.clear], list))
 
 
 def test_a_thread_that_waits_elsewhere_is_told(monkeypatch):

@@ -72,8 +72,12 @@ ELSEWHERE = {
         "lab/test_timeline.py",
     ],
     "lab/reach.py": ["lab/test_reach.py", "lab/test_schedules.py"],
-    "lab/states.py": ["lab/test_schedules.py", "lab/test_explorer.py"],
-    "lab/steps.py": ["lab/test_schedules.py", "lab/test_explorer.py"],
+    "lab/states.py": ["lab/test_states.py", "lab/test_schedules.py"],
+    "lab/steps.py": [
+        "lab/test_steps.py",
+        "lab/test_schedules.py",
+        "lab/test_explorer.py",
+    ],
 }
 
 

@@ -288,7 +288,6 @@ class _Search:
         self.cut = False
         self.todo: list[tuple[int, ...]] = [()]
         self.blocks: list[CodeType] = []
-        self.lanes: list[list[int]] = []
         self._subject = subject
         self._bound = bound
         self._depth = depth
@@ -330,8 +329,7 @@ class _Search:
         if self._history is None:
             lines = self._subject.step == "line"
             self._history = _History(run, lines, self._known)
-            if not self.lanes:
-                self.lanes = [[] for _ in run.workers]
+            if not self.states:
                 self._check(run)
         taken = len(self._path)
         if taken > self._depth:
@@ -515,15 +513,11 @@ class _Search:
         if code not in self.blocks:
             self.blocks.append(code)
         block = self.blocks.index(code)
-        lane = self.lanes[worker.number]
-        if block not in lane:
-            lane.append(block)
-        first, lines = source_of(code)
+        first, _ = source_of(code)
         statement = statements(code.co_filename).get(line)
-        row = min(
-            (statement.line if statement else line) - first,
-            len(lines) - 1,
-        )
+        if statement is not None:
+            line = statement.line
+        row = max(line - first, 0)  # a lambda may begin further down
         return (
             [block, row, worker.note] if worker.note else [block, row]
         )
@@ -894,7 +888,7 @@ def _in_order(
 ) -> tuple[list[CodeType], list[list[int]]]:
     """Return the functions, and each lane's, as the states show them."""
     new: dict[int, int] = {}
-    lanes: list[list[int]] = [[] for _ in search.lanes]
+    lanes: list[list[int]] = [[] for _ in states[0].shown["at"]]
     for state in states:
         for lane, place in zip(lanes, state.shown["at"], strict=True):
             block = place and new.setdefault(place[0], len(new))

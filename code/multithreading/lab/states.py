@@ -247,9 +247,12 @@ def show(value: Any, depth: int = 3) -> str:
         case threading.Thread():
             text = value.name
         case _:
+            own = attributes(value)
+            if isinstance(value, tuple):
+                own = value._asdict()  # type: ignore[attr-defined]
             pairs = (
                 f"{name}={show(item, inner)}"
-                for name, item in attributes(value).items()
+                for name, item in own.items()
                 if not name.startswith("_") and not is_lock(item)
             )
             text = f"{type(value).__name__}({', '.join(pairs)})"
@@ -368,7 +371,9 @@ def _entries(shared: Any) -> Iterator[tuple[str, Any]]:
         yield from shared.items()
     elif (
         is_lock(shared)
-        or isinstance(shared, (*_PLAIN_TUPLE, list, tuple, deque, set))
+        or isinstance(
+            shared, (*_PLAIN_TUPLE, dict, list, tuple, deque, set)
+        )
         or type(shared).__module__ in ("threading", "queue")
     ):
         kind = "lock" if is_lock(shared) else type(shared).__name__

@@ -329,9 +329,8 @@ def main() -> None:
     os.environ.setdefault(
         "MPLBACKEND", "module://matplotlib_inline.backend_inline"
     )
-    # What the workers find here they share with this process, page by page,
-    # as long as nobody writes to it: no search for cycles may touch it,
-    # nor leave holes for new objects among the old.
+    # A search for cycles writes to what it looks at, and what the workers
+    # find here they share as long as nobody writes to it.
     gc.disable()
     for name in PRELOADED:
         importlib.import_module(name)

@@ -206,10 +206,18 @@ def browser(session: nox.Session) -> None:
         )
     prepare(session, "requirements-browser.lock")
     judges(session)
-    session.run(
-        *("python", "-m", "pytest", "tests/browser", *session.posargs),
-        env={"BOOK_BROWSER": "required"},
-    )
+    chosen: list[tuple[str, ...]] = [tuple(session.posargs)]
+    if not session.posargs:
+        # Lighthouse measures how fast pages are: after all others, alone.
+        chosen = [
+            ("-k", "not lighthouse", "-n", "logical"),
+            ("-k", "lighthouse"),
+        ]
+    for options in chosen:
+        session.run(
+            *("python", "-m", "pytest", "tests/browser", *options),
+            env={"BOOK_BROWSER": "required"},
+        )
 
 
 @nox.session(python=PYTHONS)

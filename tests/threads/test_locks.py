@@ -148,7 +148,6 @@ def test_a_lock_around_everything_costs_the_sum(capsys):
     assert alone.together(SLEEPING) == 0
     assert together.together(SLEEPING) > 0
     assert alone.elapsed() >= 0.9 * 5 * sum(DELAYS.values())
-    assert alone.elapsed() > 1.1 * together.elapsed()
     assert capsys.readouterr().out
 
 

@@ -116,6 +116,11 @@ def test_broken_lowest_joined_leaves_out_a_dead_thread(quiet):
     assert lowest_joined(GOOD) == 11.9
 
 
+@pytest.mark.usefixtures("idle_until_joined")
+def test_lowest_joined_joins_all():
+    assert lowest_joined(GOOD) == 11.9
+
+
 def test_lowest_hooked_raises_and_still_tells_the_hook(quiet):
     with pytest.raises(ExceptionGroup, match="threads died") as caught:
         lowest_hooked(PRICES)
@@ -553,6 +558,20 @@ def check_first_success(first_success, monkeypatch):
         except (ValueError, ZeroDivisionError) as error:
             kinds = {type(error)}
     assert kinds == {ValueError, ZeroDivisionError}, "all of them"
+
+
+def test_first_success_shuts_its_pool_down(monkeypatch):
+    shut = []
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def note(pool, wait=True):
+        shut.append(wait)
+        shutdown(pool, wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", note)
+    with threads_joined():
+        assert first_success([lambda: "only"]) == "only"
+    assert shut == [False]
 
 
 def test_exercise_2(monkeypatch):

@@ -65,6 +65,10 @@ def test_broken_a_reader_sees_half_a_change(step):
     found.expect(possible={OLD, NEW, "(130, 120)", "(110, 140)"})
 
 
+def test_signs_with_the_same_prices_are_equal():
+    assert Sign() == Sign(110, 120)
+
+
 def test_broken_the_schedules_of_a_mixed_pair():
     program = Program([change, read_sign], Sign, seen)
     assert replay(program, "ABBBA").outcome == "(130, 120)"
@@ -298,12 +302,16 @@ def test_the_cost_is_that_of_one_change(monkeypatch):
     timed = []
 
     def repeat(way, *, number, **options):
-        timed.append((way, len(options["globals"]["prices"])))
+        timed.append((way, options["globals"]["prices"]))
         return [4.0, 3.0 if len(timed) == 1 else 6.0, 2.0 * number]
 
     monkeypatch.setattr(confinement.timeit, "repeat", repeat)
     assert seconds_to_change(2) == (3.0 / 20, 4.0 / 20)
-    assert timed == [("prices[0] = 101", 2), ("{**prices, 0: 101}", 2)]
+    prices = {0: 100, 1: 100}
+    assert timed == [
+        ("prices[0] = 101", prices),
+        ("{**prices, 0: 101}", prices),
+    ]
 
 
 # --- Exercises ---

@@ -23,8 +23,8 @@ from multithreading.threads.stopping import (
     Desk,
     Jobs,
     attend,
-    await_closing,
-    await_closing_broken,
+    wait_for_closing,
+    look_then_wait,
     cancelling,
     close,
     close_desk,
@@ -41,6 +41,7 @@ from multithreading.threads.stopping import (
     interrupted_in_c,
     leave_copying,
     leave_nobody,
+    leave_on_term,
     leave_twice,
     press_again,
     raise_once,
@@ -152,7 +153,7 @@ def closing(wait):
 
 
 def test_broken_a_request_between_look_and_wait_is_lost():
-    program = closing(await_closing_broken)
+    program = closing(look_then_wait)
     found = outcomes(program).expect(
         possible={"both end", "waits for ever"}
     )
@@ -163,7 +164,9 @@ def test_broken_a_request_between_look_and_wait_is_lost():
 
 def test_no_schedule_loses_a_request_made_under_the_lock():
     for step in ("line", "access"):
-        outcomes(closing(await_closing), step).expect(always="both end")
+        outcomes(closing(wait_for_closing), step).expect(
+            always="both end"
+        )
 
 
 # --- The consumers of a queue ---
@@ -413,6 +416,12 @@ def test_a_program_that_asks_its_thread_ends():
     assert done.stdout == "functions of atexit\n"
     assert done.stderr.count("KeyboardInterrupt") == 1
     assert ended_by_ctrl_c(done)
+
+
+def test_a_service_that_is_told_to_end_asks_its_thread():
+    done = run_module(MODULE, leave_on_term.__name__)
+    assert done.stdout == "functions of atexit\n"
+    assert done.stderr == ""
 
 
 @posix

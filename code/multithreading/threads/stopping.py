@@ -103,14 +103,14 @@ def close_desk(desk: Desk) -> None:
         desk.bell.notify_all()
 
 
-def await_closing_broken(desk: Desk) -> None:
+def look_then_wait(desk: Desk) -> None:
     """Wait for the closing; broken: looks first, then waits."""
     if not desk.closed:
         with desk.bell:
             desk.bell.wait()
 
 
-def await_closing(desk: Desk) -> None:
+def wait_for_closing(desk: Desk) -> None:
     """Wait for the closing; look and wait under the lock."""
     with desk.bell:
         while not desk.closed:
@@ -302,6 +302,14 @@ def leave_nobody() -> None:
     attend(partial(watch, interrupt_main, pause=HOUR))
 
 
+def leave_on_term() -> None:
+    """Watch for an hour; be told to end, as a service is, at once."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    atexit.register(print, "functions of atexit")
+    ask = partial(signal.raise_signal, signal.SIGTERM)
+    attend(partial(watch, ask, pause=HOUR))
+
+
 def press_again() -> None:
     """Press Ctrl-C while the interpreter waits for this thread."""
     threading.main_thread().join()
@@ -340,6 +348,7 @@ PROGRAMS: dict[str, Callable[[], None]] = {
     "interruptions": lambda: print(json.dumps(interruptions())),
     "leave_copying": leave_copying,
     "leave_nobody": leave_nobody,
+    "leave_on_term": leave_on_term,
     "leave_twice": leave_twice,
 }
 

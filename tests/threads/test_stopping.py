@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
@@ -43,6 +44,7 @@ from multithreading.threads.stopping import (
     leave_twice,
     look_then_wait,
     press_again,
+    press_until,
     raise_once,
     receive,
     wait_for_closing,
@@ -133,6 +135,19 @@ def test_a_request_ends_the_pause():
     watch(request.set, request, pause=HOUR)
 
 
+def test_the_pause_is_a_wait_for_the_request():
+    looks, pauses = [], []
+
+    class Request(threading.Event):
+        def wait(self, timeout=None):
+            pauses.append(timeout)
+            self.set()
+            return True
+
+    watch(partial(looks.append, 1), Request(), pause=7.0)
+    assert (len(looks), pauses) == (1, [7.0])
+
+
 @pytest.mark.parametrize("way", [watch, watch_asleep])
 def test_the_look_is_repeated_until_the_request(way):
     looks, request = [], threading.Event()
@@ -167,6 +182,40 @@ def test_no_schedule_loses_a_request_made_under_the_lock():
         outcomes(closing(wait_for_closing), step).expect(
             always="both end"
         )
+
+
+@dataclass
+class Noted(Desk):
+    """A desk at which is noted what a waiter found on its return."""
+
+    found: list[bool] = field(default_factory=list)
+
+
+def wait_and_note(desk):
+    wait_for_closing(desk)
+    desk.found.append(desk.closed)
+
+
+def test_a_ring_without_a_request_ends_no_wait():
+    def ring_and_close(desk):
+        with desk.bell:
+            desk.bell.notify_all()
+        close_desk(desk)
+
+    program = Program(
+        [wait_and_note, ring_and_close], Noted, lambda desk: desk.found
+    )
+    outcomes(program).expect(always="[True]")
+
+
+def test_a_request_reaches_all_who_wait():
+    program = Program(
+        [wait_and_note, wait_and_note, close_desk],
+        Noted,
+        lambda desk: desk.found,
+    )
+    found = outcomes(program, preemptions=0)
+    assert [outcome.text for outcome in found] == ["[True, True]"]
 
 
 # --- The consumers of a queue ---
@@ -357,6 +406,35 @@ def test_interrupted_puts_the_handler_back():
 
 
 @posix
+def test_interrupted_joins_what_it_starts(monkeypatch):
+    joined, join = [], threading.Thread.join
+
+    def note(thread, timeout=None):
+        joined.append(thread)
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", note)
+    interrupted(threading.Event().wait)
+    assert len(joined) == 1
+
+
+@posix
+def test_the_key_is_pressed_until_it_is_over():
+    over, presses = threading.Event(), []
+    before = signal.signal(signal.SIGINT, lambda *_: presses.append(1))
+    key = threading.Thread(target=press_until, args=[over])
+    try:
+        key.start()
+        while len(presses) < 3 and key.is_alive():
+            time.sleep(0.001)
+    finally:
+        over.set()
+        key.join(LIMIT)
+        signal.signal(signal.SIGINT, before)
+    assert len(presses) >= 3
+
+
+@posix
 def test_raise_once_raises_once():
     before = signal.signal(signal.SIGINT, raise_once)
     try:
@@ -447,6 +525,27 @@ def test_attend_asks_waits_and_passes_the_interrupt_on():
     assert seen == [True]
 
 
+def test_attend_never_waits_without_a_time_out(monkeypatch):
+    made = []
+
+    class Noted(threading.Event):
+        def __init__(self):
+            super().__init__()
+            self.waits = []
+            made.append(self)
+
+        def wait(self, timeout=None):
+            self.waits.append(timeout)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(threading, "Event", Noted)
+    attend(lambda _: None)
+    over = made[1]
+    assert over.is_set()
+    assert over.waits
+    assert None not in over.waits
+
+
 def test_attend_waits_for_the_end_of_the_work():
     seen = []
 
@@ -468,8 +567,10 @@ def check_pass_on(consume):
         texts = [outcome.text for outcome in found]
         assert texts == ["['photo']"], f"{number} consumers"
     jobs = Jobs()
-    jobs.waiting.put(None)
+    for job in ("a", "b", None):
+        jobs.waiting.put(job)
     consume(jobs)
+    assert jobs.done == ["a", "b"]
     assert list(jobs.waiting.queue) == [None], "leave one sentinel"
 
 

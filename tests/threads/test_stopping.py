@@ -131,6 +131,7 @@ def test_broken_asleep_a_request_is_not_heard():
 
 
 def test_a_request_ends_the_pause():
+    assert HOUR == 60 * 60
     request = threading.Event()
     watch(request.set, request, pause=HOUR)
 
@@ -373,6 +374,13 @@ def test_receive_ends_with_the_connection(wires):
     assert receive(here, wake) == [b"row"]
 
 
+def test_receive_takes_no_more_than_a_kibibyte_at_once(wires):
+    here, there, wake, _ = wires
+    there.sendall(bytes(1025))
+    there.close()
+    assert receive(here, wake) == [bytes(1024), bytes(1)]
+
+
 @posix
 def test_a_shutdown_wakes_a_thread_that_receives(wires):
     here, _, wake, _ = wires
@@ -458,7 +466,7 @@ def test_interruptions():
         "event.wait()",
         "queue.get()",
         "future.result()",
-        "time.sleep(60)",
+        "time.sleep(3600)",
         "socket.recv(1)",
         "thread.join()",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import json
+import queue
 import selectors
 import signal
 import socket
@@ -18,15 +19,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from operator import call
-from queue import Empty, Queue
+from queue import Queue
 
-if sys.version_info >= (3, 13):
-    from queue import ShutDown
-else:
-
-    class ShutDown(Exception):  # noqa: N818
-        """Never raised here: a queue can be shut down since 3.13."""
-
+#: What a queue raises that is shut down, which it can be since 3.13;
+#: before that, what ``get()`` never raises.
+ShutDown: type[Exception] = getattr(queue, "ShutDown", queue.Empty)
 
 #: Seconds: a pause that no reader, and no test, waits out.
 HOUR = 3600.0
@@ -250,7 +247,7 @@ def interruptions() -> dict[str, str]:
             "event.wait()": threading.Event().wait,
             "queue.get()": Queue[int]().get,
             "future.result()": Future[int]().result,
-            "time.sleep(60)": partial(time.sleep, 60),
+            "time.sleep(3600)": partial(time.sleep, HOUR),
             "socket.recv(1)": partial(here.recv, 1),
             "thread.join()": joined.join,
         }
@@ -335,7 +332,7 @@ def consume_and_pass_on(jobs: Jobs) -> None:
 
 def discard(waiting: Queue[str | None], consumers: int) -> None:
     """Drop the jobs that wait, and tell each consumer to end."""
-    with suppress(Empty):
+    with suppress(queue.Empty):
         while True:
             waiting.get_nowait()
             waiting.task_done()

@@ -510,6 +510,30 @@ def test_merging_changes_no_count_within_a_bound(
     assert single.runs == single.schedules >= merged.runs
 
 
+class Own:
+    def __init__(self):
+        self.flag = 1
+        self.kept = 0
+        self.local = threading.local()
+
+
+def seeing_own(own):
+    own.local.seen = own.flag
+    own.kept = own.local.seen
+
+
+def flipping(own):
+    own.local.other = 0
+    own.flag = 2
+    own.flag = 0
+
+
+def test_merging_leaves_what_only_one_thread_sees():
+    program = Program([seeing_own, flipping], Own, lambda o: o.kept)
+    found = outcomes(program)
+    assert counts(found) == {"0": 1, "1": 7, "2": 2}
+
+
 def test_a_number_for_each_key_and_others_for_none():
     known = _Known()
     numbers = [known.number(key) for key in "aba"]

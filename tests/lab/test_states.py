@@ -151,6 +151,13 @@ def test_what_cannot_be_looked_into_has_none(value, key):
         key([inside])
 
 
+def test_values_of_one_thread_are_no_key_for_all(key):
+    local = threading.local()
+    local.own = 1
+    with pytest.raises(OpaqueError):
+        key(local)
+
+
 @pytest.mark.parametrize("kind", [Counter, threading.Event])
 def test_nobody_looks_into_the_classes_of_the_library(kind, key):
     assert key(kind) == ("type", (kind.__module__, kind.__name__))
@@ -209,6 +216,7 @@ def filled(kind):
         (same, "same"),
         (Box().method, "method"),
         (threading.Thread(name="me"), "me"),
+        (threading.local(), "_local(…)"),
         (Box(a=1, _b=2, lock=own_lock(), c=3), "Box(a=1, c=3)"),
         ("x" * 58, repr("x" * 58)),
         ("x" * 59, f"'{'x' * 56}…"),

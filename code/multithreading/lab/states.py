@@ -161,6 +161,9 @@ class Freezer:
                 content = self._all(value.args)
             case threading.Thread():
                 return value.name
+            case threading.local():
+                # it shows the asking thread's values, and hides the rest
+                raise OpaqueError(value)
             case _:
                 content = None
         own = attributes(value)
@@ -246,6 +249,8 @@ def show(value: Any, depth: int = 3) -> str:
             text = value.__func__.__name__
         case threading.Thread():
             text = value.name
+        case threading.local():
+            text = f"{type(value).__name__}(…)"
         case _:
             own = attributes(value)
             if isinstance(value, tuple):

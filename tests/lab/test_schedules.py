@@ -808,6 +808,12 @@ def test_a_claim_that_is_wrong_is_refused_with_a_schedule():
             found.expect(**claim)
 
 
+def test_what_never_occurs_is_told_in_an_order():
+    texts = {f"count = {n}" for n in range(3, 30)}
+    found = outcomes(lost_update(2)).expect(never=texts)
+    assert found.never == tuple(sorted(texts))
+
+
 def test_the_table_shows_every_grade_and_how_it_was_found():
     found = outcomes(lost_update(2)).expect(
         possible={"count = 1", "count = 2"}, never={"deadlock"}

@@ -636,7 +636,7 @@ class Outcomes:
         ]
         if wrong:
             raise WrongGradeError("; ".join(wrong))
-        return replace(self, never=tuple(never))
+        return replace(self, never=tuple(sorted(never)))
 
     def graph(self) -> dict[str, Any]:
         """Return all states and steps, as plain data for a page."""

@@ -58,7 +58,7 @@ MODULE = local_data.__name__
 INHERITED = "Ann" if inherits() else "nobody"
 AWARE = bool(getattr(sys.flags, "context_aware_warnings", False))
 HAS_FLAGS = hasattr(sys.flags, "thread_inherit_context")
-RIGHT, ANNS, BOBS = "all right", "Ann: Bob paid", "Bob: Ann paid"
+RIGHT, ANNS, BOBS = "all right", "[Ann] Bob paid", "[Bob] Ann paid"
 
 
 def both(handler):
@@ -89,11 +89,11 @@ def test_a_line_stands_under_the_name_that_is_current_or_given():
     server = Server(Current())
     note(server, "text")
     note_given(server, "Ann", "text")
-    assert server.log == ["nobody: text", "Ann: text"]
+    assert server.log == ["[nobody] text", "[Ann] text"]
 
 
 def test_the_verdict_names_each_line_that_is_wrong():
-    log = ["Bob: Ann paid", "Bob: Bob paid", "Ann: Bob paid"]
+    log = ["[Bob] Ann paid", "[Bob] Bob paid", "[Ann] Bob paid"]
     assert verdict(Server(Current(), log)) == f"{ANNS}, {BOBS}"
     assert verdict(Server(Current(), log[1:2])) == RIGHT
 
@@ -347,6 +347,39 @@ def test_a_warning_that_nobody_silences_is_heard(monkeypatch):
 
     monkeypatch.setattr(warnings, "simplefilter", deaf)
     assert silenced_elsewhere() is False
+
+
+# --- What the claims rest on ---
+
+
+@pytest.mark.parametrize(
+    "run", [partial(one_after_another, greet_reset), spread, main]
+)
+def test_a_pool_that_is_asked_twice_has_one_thread(run, monkeypatch):
+    sizes = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, max_workers=None):
+            sizes.append(max_workers)
+            super().__init__(max_workers)
+
+    monkeypatch.setattr(local_data, "ThreadPoolExecutor", Pool)
+    run()
+    assert 1 in sizes
+    assert set(sizes) <= {1, None}
+
+
+def test_every_wait_has_a_limit(monkeypatch):
+    limits, wait = [], threading.Event.wait
+
+    def noted(self, timeout=None):
+        limits.append(timeout)
+        return wait(self, timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", noted)
+    lives()
+    silenced_elsewhere()
+    assert limits.count(LIMIT) == 3
 
 
 # --- Exercises ---

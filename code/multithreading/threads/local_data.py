@@ -55,7 +55,7 @@ def handle(server: Server, request: str) -> None:
 
 def note(server: Server, text: str) -> None:
     """Log a line under the name that is current."""
-    server.log.append(f"{server.current.request}: {text}")
+    server.log.append(f"[{server.current.request}] {text}")
 
 
 def handle_given(server: Server, request: str) -> None:
@@ -65,14 +65,14 @@ def handle_given(server: Server, request: str) -> None:
 
 def note_given(server: Server, request: str, text: str) -> None:
     """Log a line under the name that was passed."""
-    server.log.append(f"{request}: {text}")
+    server.log.append(f"[{request}] {text}")
 
 
 def verdict(server: Server) -> str:
     """Tell which line of the log stands under the wrong name."""
     wrong = []
     for line in sorted(server.log):
-        name, text = line.split(": ")
+        name, text = line[1:].split("] ")
         if not text.startswith(name):
             wrong.append(line)
     return ", ".join(wrong) or "all right"
@@ -83,8 +83,8 @@ def verdict(server: Server) -> str:
 
 def in_new_thread(work: Callable[[], T]) -> T:
     """Call ``work`` in a thread of its own; return what it returns."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(work).result(LIMIT)
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(work).result()
 
 
 class Connection(threading.local):
@@ -154,7 +154,7 @@ def greet_token(user: str) -> str:
 def one_after_another(greet: Callable[[str], str]) -> list[str]:
     """Greet Ann, then a guest, in the one thread of a pool."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return list(pool.map(greet, ["Ann", ""], timeout=LIMIT))
+        return list(pool.map(greet, ["Ann", ""]))
 
 
 # --- Threads and contexts ---
@@ -177,7 +177,7 @@ def first_two(pool: Executor) -> list[str]:
     seen = []
     for user in ("Ann", "Bob"):
         with as_user(user):
-            seen.append(pool.submit(USER.get).result(LIMIT))
+            seen.append(pool.submit(USER.get).result())
     return seen
 
 
@@ -255,8 +255,8 @@ def spread() -> dict[str, tuple[str, str]]:
         }
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        found = pool.submit(be_ann).result(LIMIT)
-        after = pool.submit(get_both).result(LIMIT)
+        found = pool.submit(be_ann).result()
+        after = pool.submit(get_both).result()
     return {**found, "the next task of its pool": after}
 
 
@@ -281,7 +281,7 @@ def silenced_elsewhere() -> bool:
 
     with (
         warnings.catch_warnings(record=True) as heard,
-        ThreadPoolExecutor(max_workers=1) as pool,
+        ThreadPoolExecutor() as pool,
     ):
         warnings.simplefilter("always")
         pool.submit(ignore)

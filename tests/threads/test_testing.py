@@ -23,6 +23,7 @@ from multithreading.threads.testing import (
     Gate,
     Lease,
     LockedRegistry,
+    Locks,
     Registry,
     Slow,
     both_get_it,
@@ -30,14 +31,15 @@ from multithreading.threads.testing import (
     hang,
     has_gil,
     is_caught,
+    left_first,
     no_deaths,
     owners,
     places,
     pytest_says,
     retry,
+    right_first,
     stacks,
     switch_interval,
-    take,
     times_caught,
     want,
 )
@@ -247,44 +249,53 @@ def test_a_thread_without_an_object_may_die_too():
 # --- Threads that hang ---
 
 
+STUCK = [
+    "left_first: with locks.right:",
+    "right_first: with locks.left:",
+]
+
+
+def test_broken_every_schedule_of_the_two_is_a_deadlock():
+    found = outcomes(Program([left_first, right_first], Locks))
+    found.expect(always="deadlock")
+
+
 def test_broken_a_deadlock_is_told_line_by_line():
     done = run_module(MODULE, "0.2", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Timeout")
-    assert places(done.stderr) == ["take: with second:"] * 2
+    assert places(done.stderr) == STUCK
 
 
-def test_hang_makes_a_circle_of_two_locks(monkeypatch):
-    def meet(first, second, both):
-        taken.append((first, second))
-        both.wait(LIMIT)
-
-    taken, asked = [], []
-    monkeypatch.setattr(testing, "take", meet)
+def test_hang_sets_the_watchdog_first(monkeypatch):
+    done = []
+    for name in ("left_first", "right_first"):
+        monkeypatch.setattr(
+            testing,
+            name,
+            lambda locks, name=name: done.append((name, locks)),
+        )
     monkeypatch.setattr(
         testing.faulthandler,
         "dump_traceback_later",
-        lambda *args, **options: asked.append((args, options)),
+        lambda *args, **options: done.append((args, options)),
     )
     before = set(threading.enumerate())
     hang(7)
     for thread in set(threading.enumerate()) - before:
         thread.join(LIMIT)
-    (left, right), other = taken
-    assert other == (right, left)
-    assert left is not right
-    assert asked == [((7,), {"exit": True})]
+    watchdog, (one, locks), (other, same) = done
+    assert watchdog == ((7,), {"exit": True})
+    assert {one, other} == {"left_first", "right_first"}
+    assert locks is same
 
 
-def test_two_that_take_the_same_order_end():
-    class Never(threading.Barrier):
-        def wait(self, timeout=None):
-            assert timeout == LIMIT
-
-    left, right = threading.Lock(), threading.Lock()
-    take(left, right, Never(1))
-    assert not left.locked()
-    assert not right.locked()
+@pytest.mark.parametrize("work", [left_first, right_first])
+def test_one_alone_gets_both_locks_and_frees_them(work):
+    locks = Locks(both=threading.Barrier(1))
+    work(locks)
+    assert not locks.left.locked()
+    assert not locks.right.locked()
 
 
 def test_places_are_sorted_and_only_of_this_file():

@@ -213,25 +213,39 @@ def no_deaths() -> Iterator[None]:
 # --- Threads that hang ---
 
 
-def take(
-    first: threading.Lock,
-    second: threading.Lock,
-    both: threading.Barrier,
-) -> None:
-    """Take two locks; broken: the other thread has the second."""
-    with first:
-        both.wait(LIMIT)
-        with second:
+@dataclass
+class Locks:
+    """Two locks, and a place where two threads meet."""
+
+    left: threading.Lock = field(default_factory=threading.Lock)
+    right: threading.Lock = field(default_factory=threading.Lock)
+    both: threading.Barrier = field(
+        default_factory=lambda: threading.Barrier(2)
+    )
+
+
+def left_first(locks: Locks) -> None:
+    """Take both locks; broken: the other thread has the right one."""
+    with locks.left:
+        locks.both.wait()
+        with locks.right:
+            pass
+
+
+def right_first(locks: Locks) -> None:
+    """Take both locks; broken: the other thread has the left one."""
+    with locks.right:
+        locks.both.wait()
+        with locks.left:
             pass
 
 
 def hang(seconds: float) -> None:
     """Deadlock two threads; tell after ``seconds`` where they are."""
     faulthandler.dump_traceback_later(seconds, exit=True)
-    left, right = threading.Lock(), threading.Lock()
-    both = threading.Barrier(2)
-    for locks in ((left, right), (right, left)):
-        threading.Thread(target=take, args=(*locks, both)).start()
+    locks = Locks()
+    for work in (left_first, right_first):
+        threading.Thread(target=work, args=[locks]).start()
 
 
 def places(dump: str) -> list[str]:

@@ -173,19 +173,23 @@ def test_that_cannot_fail() -> None:
     thread.join(timeout=10)
 
 
-def pytest_says(test: Callable[[], None], *options: str) -> str:
-    """Run a test in a file of its own; return the last line."""
+def pytest_says(test: Callable[[], None]) -> str:
+    """Run a test in two files, one strict; return the last line."""
     text = f"import threading\n\n\n{inspect.getsource(test)}"
+    strict = (
+        "import pytest\n\n"
+        'pytestmark = pytest.mark.filterwarnings("error")\n'
+    )
+    options = ("--quiet", "--color=no", "-pno:cacheprovider")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "test_it.py")
-        file.write_text(text, encoding="utf-8")
+        Path(folder, "test_plain.py").write_text(text, "utf-8")
+        Path(folder, "test_strict.py").write_text(
+            strict + text, "utf-8"
+        )
         done = run_module(
             "pytest",
-            "--quiet",
-            "--color=no",
-            "-pno:cacheprovider",
             *options,
-            str(file),
+            folder,
             environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             check=False,
         )

@@ -16,7 +16,6 @@ from multithreading.lab.timeline import LOCK, record
 from multithreading.threads import deadlock
 from multithreading.threads.deadlock import (
     LIMIT,
-    PATIENCE,
     Account,
     Bank,
     Book,
@@ -60,6 +59,9 @@ from multithreading.threads.deadlock import (
     watch_by_signal,
     where,
 )
+
+#: Seconds that a wait which cannot succeed is given before it is cut.
+PATIENCE = 0.05
 
 PAID = "Ada 95, Bob 105"
 GAVE_UP = "Ada 100, Bob 100"
@@ -469,7 +471,7 @@ def test_broken_a_task_waits_for_a_task_of_its_pool(workers):
     met = threading.Barrier(workers)
     with ThreadPoolExecutor(workers) as pool:
         tasks = [
-            pool.submit(total, pool, [1, 2], met)
+            pool.submit(total, pool, [1, 2], met, PATIENCE)
             for _ in range(workers)
         ]
         errors = [task.exception(LIMIT) for task in tasks]
@@ -479,18 +481,21 @@ def test_broken_a_task_waits_for_a_task_of_its_pool(workers):
 def test_a_task_may_wait_for_a_task_of_another_pool():
     with ThreadPoolExecutor(1) as outer, ThreadPoolExecutor(1) as inner:
         met = threading.Barrier(1)
-        task = outer.submit(total, inner, [1, 2, 4], met)
+        task = outer.submit(total, inner, [1, 2, 4], met, LIMIT)
         assert task.result(LIMIT) == 7
 
 
 def test_the_tasks_meet_before_any_asks():
     met = threading.Barrier(2)
     with ThreadPoolExecutor(1) as inner, ThreadPoolExecutor(2) as outer:
-        tasks = [outer.submit(total, inner, [n], met) for n in range(2)]
+        tasks = [
+            outer.submit(total, inner, [n], met, LIMIT)
+            for n in range(2)
+        ]
         assert [task.result(LIMIT) for task in tasks] == [0, 1]
         assert met.n_waiting == 0
         met.abort()
-        task = outer.submit(total, inner, [1], met)
+        task = outer.submit(total, inner, [1], met, LIMIT)
         assert isinstance(
             task.exception(LIMIT), threading.BrokenBarrierError
         )

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 #: How long any wait of this module may last before it is a failure.
 LIMIT = 30.0
 
-#: Seconds that a wait which cannot succeed is given before it is cut.
-PATIENCE = 0.05
-
 #: Either kind of lock.
 AnyLock: TypeAlias = "threading.Lock | threading.RLock"
 
@@ -172,7 +169,7 @@ def wait_for_picture(waits: Sequence[Wait]) -> Picture:
                 "linewidth": 2,
             },
         )
-        above = 0.85 if start < end else -0.85
+        above = 0.5 if start < end else -0.5
         axes.text(
             (start + end) / 2,
             above,
@@ -364,24 +361,24 @@ def be_served_again(desk: FairDesk) -> None:
 def overtakes(most: int = 200_000) -> int:
     """Return how often a lock was had again while a thread waited.
 
-    The calling thread has the lock, and at each release takes it at
-    once again, ``most`` times or until the other thread comes in.
+    The calling thread lets the lock go and takes it at once again,
+    ``most`` times or until the other thread has had it.
     """
-    lock, asks, came = threading.Lock(), threading.Event(), []
+    lock, came = threading.Lock(), threading.Event()
 
     def wait_once() -> None:
-        asks.set()
         with lock:
-            came.append(True)
+            came.set()
 
-    thread = threading.Thread(target=wait_once)
+    thread = threading.Thread(target=wait_once, name="waits")
     count = 0
     with lock:
         thread.start()
-        assert asks.wait(LIMIT)
+        while where([thread]) != {"waits": "with lock:"}:
+            time.sleep(0.001)
     while count < most:
         with lock:
-            if came:
+            if came.is_set():
                 break
             count += 1
     thread.join(LIMIT)
@@ -438,11 +435,14 @@ def next_in(lock: threading.Lock) -> None:
 
 
 def total(
-    pool: Executor, parts: Sequence[int], met: threading.Barrier
+    pool: Executor,
+    parts: Sequence[int],
+    met: threading.Barrier,
+    patience: float,
 ) -> int:
     """Sum up in another task; broken where that has no worker."""
     met.wait(LIMIT)
-    return pool.submit(sum, parts).result(timeout=PATIENCE)
+    return pool.submit(sum, parts).result(patience)
 
 
 # --- Where a program hangs ---

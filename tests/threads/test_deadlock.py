@@ -5,7 +5,7 @@ import inspect
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 
 import pytest
@@ -284,6 +284,14 @@ def test_a_transfer_that_may_fail_tells_whether_it_did(move):
     assert balances(bank) == GAVE_UP
 
 
+def test_who_pays_himself_gives_up():
+    def pay(bank):
+        bank.told = transfer_by_rank(bank.ada, bank.ada, 1)
+
+    found = outcomes(Program([pay], open_bank, lambda b: b.told))
+    found.expect(always="False")
+
+
 def test_a_failed_attempt_is_repeated_as_often_as_asked():
     tries = []
 
@@ -370,9 +378,58 @@ def test_a_ticket_lock_is_free_after_a_failure():
         assert ticket == 1
 
 
-def test_overtaking_is_counted_and_bounded():
-    assert 0 <= overtakes(most=50) <= 50
-    assert overtakes(most=0) == 0
+def test_overtaking_is_bounded():
+    assert 0 <= overtakes(threading.Lock(), most=50) <= 50
+    assert overtakes(threading.Lock(), most=0) == 0
+
+
+class Turnstile:
+    """Lets the other thread in once the first was in as often."""
+
+    def __init__(self, first):
+        self.first = first
+        self.taken = 0
+        self.other = threading.Event()
+        self.had = threading.Event()
+
+    def __enter__(self):
+        if threading.current_thread().name == "waits":
+            assert self.other.wait(LIMIT)
+            return
+        if self.other.is_set():
+            assert self.had.wait(LIMIT)
+        self.taken += 1
+
+    def __exit__(self, *_):
+        if threading.current_thread().name == "waits":
+            self.had.set()
+        elif self.taken == self.first:
+            self.other.set()
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Have ``where`` answer that all stand, when asked a third time."""
+    asked = []
+
+    def answer(threads):
+        asked.append(True)
+        line = "with lock:" if len(asked) == 3 else "another"
+        return {thread.name: line for thread in threads}
+
+    monkeypatch.setattr(deadlock, "where", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("first", "most", "count"), [(1, 9, 0), (4, 9, 3), (6, 5, 5)]
+)
+def test_each_time_that_a_waiting_thread_is_passed_by_counts(
+    first, most, count, looks
+):
+    lock = Turnstile(first)
+    assert overtakes(lock, most) == count
+    assert len(looks) == 3
 
 
 # --- One thread, and one pool ---
@@ -433,21 +490,15 @@ def test_readers_who_stay_are_called_each_time(call):
     assert not feed.lock.locked()
 
 
-def test_readers_are_read_under_the_lock():
-    found = outcomes(
-        Program(
-            [publish_outside, lambda feed: feed.lock.release()],
-            lambda: held_feed(),
-            lambda feed: f"{feed.called} called",
-        )
-    )
-    found.expect(always="0 called")
-
-
 def held_feed():
     feed = Feed(threading.Lock())
     feed.lock.acquire()
     return feed
+
+
+def test_readers_are_not_read_while_another_holds_the_lock():
+    found = outcomes(Program([publish_outside], held_feed))
+    found.expect(always="waits for ever")
 
 
 def test_broken_a_thread_is_joined_under_the_lock_that_it_needs():
@@ -464,6 +515,31 @@ def test_the_thread_ends_where_the_lock_is_not_held():
     thread.join(LIMIT)
     assert not thread.is_alive()
     assert not lock.locked()
+
+
+@pytest.mark.usefixtures("idle_until_joined")
+def test_the_thread_is_given_the_time_it_is_promised():
+    assert join_under(nullcontext(), LIMIT) is True
+
+
+def test_the_thread_is_joined_for_good_after_the_lock():
+    left, done = threading.Event(), []
+
+    class Slow:
+        def __enter__(self):
+            if (
+                threading.current_thread()
+                is not threading.main_thread()
+            ):
+                assert left.wait(LIMIT)
+                time.sleep(0.05)
+                done.append(True)
+
+        def __exit__(self, *_):
+            left.set()
+
+    assert join_under(Slow(), 0) is False
+    assert done
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -545,6 +621,20 @@ def test_the_timer_dumps_all_and_ends(monkeypatch):
     )
     watch_by_clock()
     assert calls == [((0.1,), {"exit": True})]
+
+
+def test_the_watch_begins_when_both_stand(monkeypatch):
+    answers = [{}, {"a": "with first:"}, {"a": "with second:"}]
+    told = []
+    monkeypatch.setattr(deadlock, "where", lambda _: answers.pop(0))
+    monkeypatch.setattr(deadlock, "take_both", lambda *_: None)
+    monkeypatch.setattr(
+        faulthandler,
+        "dump_traceback_later",
+        lambda *args, **kwargs: told.append((args, kwargs)),
+    )
+    hang(lambda: told.append(len(answers)))
+    assert told == [((LIMIT,), {"exit": True}), 0]
 
 
 def test_the_line_of_each_thread_is_told():

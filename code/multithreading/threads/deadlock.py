@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import faulthandler
 import linecache
+import math
 import signal
 import subprocess
 import sys
@@ -20,7 +21,11 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -169,7 +174,7 @@ def wait_for_picture(waits: Sequence[Wait]) -> Picture:
                 "linewidth": 2,
             },
         )
-        above = 0.5 if start < end else -0.5
+        above = math.copysign(0.5, end - start)
         axes.text(
             (start + end) / 2,
             above,
@@ -358,13 +363,13 @@ def be_served_again(desk: FairDesk) -> None:
     be_served(desk)
 
 
-def overtakes(most: int = 200_000) -> int:
+def overtakes(lock: AbstractContextManager[object], most: int) -> int:
     """Return how often a lock was had again while a thread waited.
 
     The calling thread lets the lock go and takes it at once again,
     ``most`` times or until the other thread has had it.
     """
-    lock, came = threading.Lock(), threading.Event()
+    came = threading.Event()
 
     def wait_once() -> None:
         with lock:
@@ -417,7 +422,9 @@ class Feed:
             reader(self)
 
 
-def join_under(lock: threading.Lock, patience: float) -> bool:
+def join_under(
+    lock: AbstractContextManager[object], patience: float
+) -> bool:
     """Tell if the thread ended; broken: it needs the lock held here."""
     thread = threading.Thread(target=next_in, args=[lock])
     with lock:
@@ -428,7 +435,7 @@ def join_under(lock: threading.Lock, patience: float) -> bool:
     return ended
 
 
-def next_in(lock: threading.Lock) -> None:
+def next_in(lock: AbstractContextManager[object]) -> None:
     """Take the lock once."""
     with lock:
         pass
@@ -462,12 +469,13 @@ def take_both(
 
 def where(threads: Iterable[threading.Thread]) -> dict[str, str]:
     """Return, by name, the line at which each thread stands."""
-    frames = sys._current_frames()
+    names = {thread.ident: thread.name for thread in threads}
     lines = {}
-    for thread in threads:
-        if frame := frames.get(thread.ident or 0):
+    for ident, frame in sys._current_frames().items():
+        if ident in names:
             file, number = frame.f_code.co_filename, frame.f_lineno
-            lines[thread.name] = linecache.getline(file, number).strip()
+            line = linecache.getline(file, number)
+            lines[names[ident]] = line.strip()
     return lines
 
 

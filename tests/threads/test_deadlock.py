@@ -605,7 +605,8 @@ def test_the_dump_names_the_lines_of_both_threads():
     not hasattr(faulthandler, "register"),
     reason="no signal dumps a traceback on Windows",
 )
-def test_a_signal_dumps_and_ends():
+def test_a_signal_dumps_and_ends(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     assert watch_by_signal.__doc__
     dump = dump_by_signal()
     assert dump.count(f"line {STUCK} in take_both") == 2

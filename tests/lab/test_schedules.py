@@ -41,6 +41,22 @@ def test_the_lost_update_has_the_schedules_that_can_be_counted(
     assert found.complete
 
 
+def test_a_local_may_be_set_beside_a_free_variable():
+    def add(tally, amount):
+        tally["count"] += amount
+
+    def once(tally):
+        amount = tally["by"]
+        add(tally, amount)
+
+    program = Program(
+        [once, once],
+        lambda: {"count": 0, "by": 1},
+        lambda tally: tally["count"],
+    )
+    outcomes(program).expect(always="2")
+
+
 def test_three_philosophers():
     found = outcomes(PHILOSOPHERS)
     assert counts(found) == {"all have eaten": 2214, "deadlock": 48}

@@ -111,7 +111,8 @@ class Freezer:
         )
 
     def _locals(self, frame: FrameType) -> Hashable:
-        found = frame.f_locals
+        # sorted: up to 3.12 their order tells when they were first seen
+        found = dict(sorted(frame.f_locals.items()))
         return tuple(found), self._all(found.values())
 
     def _all(self, values: Any) -> Hashable:

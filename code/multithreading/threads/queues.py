@@ -12,7 +12,12 @@ from itertools import pairwise
 from queue import Empty, Queue
 from typing import Any, NamedTuple, TypeVar
 
-from multithreading.lab.pictures import Picture, new_axes, styled
+from multithreading.lab.pictures import (
+    PALETTE,
+    Picture,
+    new_axes,
+    styled,
+)
 
 if sys.version_info >= (3, 13):
     from queue import ShutDown
@@ -35,7 +40,7 @@ END = None
 class Album:
     """The photos to be shrunk, and what became of them."""
 
-    queue: Queue[str | None] = field(default_factory=Queue)
+    queue: Queue[Any] = field(default_factory=Queue)
     small: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -67,7 +72,7 @@ def shrink_if_any(album: Album) -> None:
     """Shrink a photo if there is one; broken: asks, then takes."""
     if not album.queue.empty():
         photo = album.queue.get()
-        album.small.append(f"{photo}")
+        album.small.append(photo)
 
 
 def shrink_or_go(album: Album) -> None:
@@ -76,7 +81,7 @@ def shrink_or_go(album: Album) -> None:
         photo = album.queue.get_nowait()
     except Empty:
         return
-    album.small.append(f"{photo}")
+    album.small.append(photo)
 
 
 # --- How long a queue may get ---
@@ -133,12 +138,12 @@ def picture_of_ages(flows: Mapping[str, list[Taken]]) -> Picture:
     """Draw how old each item was when it was taken, for each flow."""
     figure, axes = new_axes()
     with styled():
-        for (name, taken), mark in zip(
-            flows.items(), "os^", strict=False
-        ):
+        looks = zip(flows.items(), PALETTE, "os", strict=False)
+        for (name, taken), colour, mark in looks:
             axes.plot(
                 range(1, len(taken) + 1),
                 [1000 * item.age for item in taken],
+                color=colour,
                 marker=mark,
                 markersize=3,
                 label=name,
@@ -171,7 +176,7 @@ class Job:
 # --- Waiting until the work is done ---
 
 
-def shrink(photo: str | None) -> str:
+def shrink(photo: str) -> str:
     """Return the small form of a photo.
 
     Raises ValueError where the file is damaged.
@@ -197,7 +202,8 @@ def wait_for_all(album: Album) -> None:
 def shrink_untold(album: Album) -> None:
     """Shrink two photos; broken: tells nobody that they are done."""
     for _ in range(2):
-        album.small.append(f"{album.queue.get()}")
+        photo = album.queue.get()
+        album.small.append(photo)
 
 
 def shrink_fragile(album: Album) -> None:
@@ -214,7 +220,7 @@ def shrink_counted(album: Album) -> None:
         try:
             album.small.append(shrink(photo))
         except ValueError:
-            album.failed.append(f"{photo}")
+            album.failed.append(photo)
         finally:
             album.queue.task_done()
 

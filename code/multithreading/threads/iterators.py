@@ -32,9 +32,9 @@ class Feed:
 
 
 def take(feed: Feed) -> None:
-    """Take a reading; broken where another thread takes one, too."""
-    reading = next(feed.source)
-    feed.taken.append(reading)
+    """Take an item; broken where another thread takes one, too."""
+    item = next(feed.source)
+    feed.taken.append(item)
 
 
 # --- A class ---
@@ -77,15 +77,15 @@ class Locked(Generic[T]):
     """An iterator that lets one thread at a time into another."""
 
     def __init__(self, iterable: Iterable[T]) -> None:
-        self._iterator = iter(iterable)
-        self._lock = threading.Lock()
+        self.iterator = iter(iterable)
+        self.lock = threading.Lock()
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
-        with self._lock:
-            return next(self._iterator)
+        with self.lock:
+            return next(self.iterator)
 
 
 def share(iterable: Iterable[T]) -> Iterator[T]:
@@ -219,16 +219,16 @@ class Batches(Generic[T]):
     """Lists of neighbouring items, ``size`` each, the last shorter."""
 
     def __init__(self, iterable: Iterable[T], size: int) -> None:
-        self._iterator = iter(iterable)
-        self._size = size
-        self._lock = threading.Lock()
+        self.iterator = iter(iterable)
+        self.size = size
+        self.lock = threading.Lock()
 
     def __iter__(self) -> Iterator[list[T]]:
         return self
 
     def __next__(self) -> list[T]:
-        with self._lock:
-            batch = list(islice(self._iterator, self._size))
+        with self.lock:
+            batch = list(islice(self.iterator, self.size))
         if not batch:
             raise StopIteration
         return batch

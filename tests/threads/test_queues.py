@@ -212,6 +212,9 @@ def test_broken_untold_work_keeps_join_waiting():
     found = outcomes(Program([shrink_untold, wait_for_all], two_photos))
     found.expect(always=FOREVER)
     assert found[FOREVER].why == "B waits for the tasks of queue."
+    album = two_photos()
+    shrink_untold(album)
+    assert album.small == ["damaged", "cat"], "all the work is done"
 
 
 def test_broken_an_error_before_task_done_keeps_join_waiting():
@@ -420,6 +423,7 @@ def test_alone_the_same_functions_pass_what_there_is_room_for():
     hand_on(line)
     collect_all(line)
     assert line.results == [0, 1, 2, 3]
+    assert line.source.empty()
 
 
 # --- Exercises ---

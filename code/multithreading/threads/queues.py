@@ -163,7 +163,7 @@ def picture_of_ages(flows: Mapping[str, list[Taken]]) -> Picture:
 # --- Another order ---
 
 
-@dataclass(order=True, frozen=True)
+@dataclass(order=True)
 class Job:
     """Work in a priority queue; the lowest priority comes first."""
 
@@ -283,7 +283,7 @@ def close_album(album: Album) -> None:
 # --- One queue after another ---
 
 
-@dataclass(frozen=True)
+@dataclass
 class Failure:
     """Travels in the place of an item on which a stage has failed."""
 
@@ -326,7 +326,9 @@ def pipeline(
     Return the results, and a Failure for each item that has none, in
     the order of the items. Raises what ``items`` raises.
     """
-    queues: list[Queue[Any]] = [Queue(maxsize) for _ in [0, *works]]
+    queues: list[Queue[Any]] = [
+        Queue(maxsize) for _ in range(1 + len(works))
+    ]
     with ThreadPoolExecutor(1 + len(works)) as pool:
         fed = pool.submit(feed, items, queues[0])
         for work, (source, target) in zip(

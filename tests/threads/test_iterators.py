@@ -279,9 +279,11 @@ def test_copies_have_all_the_items():
     reason="threading.concurrent_tee came in 3.15",
 )
 def test_copies_read_no_further_than_they_have_to():
-    left, right = copies(count())
+    source = iter(range(9))
+    left, right = copies(source)
     assert [next(left) for _ in range(3)] == [0, 1, 2]
     assert next(right) == 0
+    assert next(source) == 3
 
 
 # --- One thread asks ---

@@ -62,8 +62,8 @@ def rank(found: list[str], wanted: list[str]) -> int:
     return 0
 
 
-def test_forty_queries_of_readers_find_their_page(dialog):
-    assert len(QUERIES) == 40
+def test_queries_of_readers_find_their_page(dialog):
+    assert len(QUERIES) >= 40
     page = dialog()
     ranks = {
         query: rank(ask(page, query), wanted)
@@ -73,9 +73,10 @@ def test_forty_queries_of_readers_find_their_page(dialog):
         print(f"{place or '-':>3}  {query}")
     first = sum(place == 1 for place in ranks.values())
     near = sum(1 <= place <= 3 for place in ranks.values())
-    print(f"first: {first} of 40, in the first three: {near} of 40")
+    total = len(ranks)
+    print(f"of {total}, {first} first, {near} in the first three")
     lost = [q for q, place in ranks.items() if not 1 <= place <= 3]
-    assert near >= 38, lost
+    assert near >= 0.95 * total, lost
 
 
 @pytest.mark.parametrize("query", ["deadlock", "deadlok"])

@@ -41,14 +41,16 @@ def data(explorer):
 
 
 def lines_of(explorer, letter):
-    """Return the lines of a lane, by index, with all their spaces."""
+    """Return the lines of a lane, by index, indented as they were."""
     html = explorer._repr_html_()
     lane = html.split('aria-label="Thread ')["ABCD".index(letter) + 1]
     found = re.findall(
         r'<li value="(\d+)"><code>(.*?)</code></li>', lane
     )
     return {
-        int(value) - 1: unescape(re.sub("<.*?>", "", line))
+        int(value) - 1: unescape(re.sub("<.*?>", "", line)).replace(
+            "\N{NO-BREAK SPACE}", "  "
+        )
         for value, line in found
     }
 
@@ -85,6 +87,14 @@ def test_the_code_has_no_docstring_and_keeps_its_lines_indexes(lost):
     for state in lost.graph["states"]:
         for at in filter(None, state["at"]):
             assert at[1] in lines_of(lost, "A")
+
+
+def test_a_parser_that_drops_spaces_keeps_the_indentation():
+    explorer = Explorer(locked_update(), name="locked")
+    shown = [line.get_text() for line in live(explorer).find_all("li")]
+    depths = [len(line) - len(line.lstrip()) for line in shown]
+    assert {0, 2, 4} <= {*depths}
+    assert all("\N{NO-BREAK SPACE}" not in x.lstrip() for x in shown)
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,40 @@
 """Tests of the chapter on the life of a thread."""
 
+import gc
 import sys
 import threading
 import time
+import timeit
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from multithreading.lab.scripts import run_module
 from multithreading.threads import lifecycle
 from multithreading.threads.lifecycle import (
     STATES,
+    Last,
+    Weight,
     Whereabouts,
     deaths,
     exit_status,
+    go_on,
+    growth_picture,
     inherited,
     join_all,
     life_picture,
+    linger,
     observe,
     rows,
     said,
+    seconds_to_start,
     set_daemon,
     thread_in,
+    weigh,
     write_report,
 )
 
@@ -142,6 +154,21 @@ def test_leave_abandons_a_daemon_thread(tmp_path: Path) -> None:
     assert path.read_text("utf-8") == ""
 
 
+def test_leave_goes_on_only_when_the_report_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left, too_soon = threading.Event(), []
+
+    def write(_: Path, seconds: float, begun: threading.Event) -> None:
+        too_soon.append(left.wait(seconds))
+        begun.set()
+
+    monkeypatch.setattr(lifecycle, "write_report", write)
+    lifecycle.leave("report", "0.1", "ordinary")
+    left.set()
+    assert too_soon == [False]
+
+
 def test_die_ends_with_status_0_and_a_traceback() -> None:
     done = run_module(MODULE, "die", check=False)
     assert done.returncode == 0
@@ -177,6 +204,194 @@ def test_deaths_collects_and_puts_the_hook_back() -> None:
         thread.join(timeout=10)
     assert seen == [("divider", ZeroDivisionError)]
     assert threading.excepthook is before
+
+
+# The end of the program
+
+
+def test_end_prints_what_comes_after_what() -> None:
+    done = run_module(MODULE, "end")
+    assert done.stdout.splitlines() == [
+        "main thread: ends",
+        "pool: the last work is done",
+        "ordinary thread: the main thread has ended",
+        "ordinary thread: the pool takes no more work",
+        "exit function: called",
+        "daemon thread: still here",
+    ]
+
+
+class Ended:
+    """In the place of the main thread: it has ended, and is joined."""
+
+    joined = 0
+
+    def join(self) -> None:
+        self.joined += 1
+
+
+def test_go_on_joins_the_main_thread_and_asks_its_pool(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended()
+    monkeypatch.setattr(threading, "main_thread", lambda: ended)
+    with ThreadPoolExecutor(1) as pool:
+        go_on(pool)
+    assert ended.joined == 1
+    assert "takes no more" not in capsys.readouterr().out
+    go_on(pool)
+    assert "takes no more" in capsys.readouterr().out
+
+
+def test_linger_answers_only_when_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+    asked.set()
+
+    class Never:
+        def wait(self) -> None:
+            raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "Event", Never)
+        with pytest.raises(SystemExit):
+            linger(asked, answered)
+    assert answered.is_set()
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["daemon thread: still here", "never printed"]
+
+
+def test_a_last_object_may_start_a_thread_while_it_can(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = []
+
+    class Noted(threading.Thread):
+        def start(self) -> None:
+            started.append(self)
+
+    monkeypatch.setattr(threading, "Thread", Noted)
+    last = Last()
+    del last
+    gc.collect()
+    assert len(started) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_a_last_object_tells_why_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("too late")
+
+    monkeypatch.setattr(threading, "Thread", Refused)
+    last = Last()
+    del last
+    gc.collect()
+    assert capsys.readouterr().out == "RuntimeError: too late\n"
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="may hang before 3.12"
+)
+def test_a_last_object_may_start_no_thread_at_the_end() -> None:
+    later = sys.version_info >= (3, 13)
+    kind = "PythonFinalizationError" if later else "RuntimeError"
+    why = "can't create new thread at interpreter shutdown"
+    assert run_module(MODULE, "late").stdout == f"{kind}: {why}\n"
+
+
+# How many threads
+
+
+def test_seconds_to_start_joins_what_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    class Noted(threading.Thread):
+        def start(self) -> None:
+            calls.append("start")
+            super().start()
+
+        def join(self, timeout: float | None = None) -> None:
+            calls.append("join")
+            super().join(timeout)
+
+    monkeypatch.setattr(threading, "Thread", Noted)
+    assert 0 < seconds_to_start(number=2) < 1
+    assert calls == ["start", "join"] * 6
+
+
+def test_seconds_to_start_are_those_of_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+
+    def repeat(_: object, number: int, repeat: int) -> list[float]:
+        given.append((number, repeat))
+        return [9.0, 6.0, 8.0]
+
+    monkeypatch.setattr(timeit, "repeat", repeat)
+    assert seconds_to_start(number=3) == 2.0
+    assert given == [(3, 3)]
+
+
+def test_weigh_sets_the_stack_and_puts_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+    set_size = threading.stack_size
+
+    def note(size: int = 0) -> int:
+        sizes.append(size)
+        return set_size(size)
+
+    before = set_size(512 * 1024)
+    monkeypatch.setattr(threading, "stack_size", note)
+    try:
+        weights = weigh((2, 3), stack=256 * 1024)
+    finally:
+        kept = set_size(before)
+    assert sizes == [256 * 1024, 512 * 1024]
+    assert kept == 512 * 1024
+    assert [weight.threads for weight in weights] == [2, 3]
+
+
+class Memory:
+    """A process of which each thread takes 5 and reserves 7."""
+
+    def memory_info(self) -> SimpleNamespace:
+        count = threading.active_count()
+        return SimpleNamespace(rss=5 * count, vms=7 * count)
+
+
+def test_weigh_counts_what_the_threads_add(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(psutil, "Process", Memory)
+    assert weigh((1, 4)) == [Weight(1, 5, 7), Weight(4, 20, 28)]
+
+
+def test_weigh_runs_as_a_program_and_finds_memory_in_use() -> None:
+    done = run_module(MODULE, "weigh", str(256 * 1024))
+    found = [
+        Weight(*map(int, line.split()))
+        for line in done.stdout.splitlines()
+    ]
+    assert [weight.threads for weight in found] == [50, 100, 150, 200]
+    assert 0 < found[-1].resident < 200 * 2**20
+
+
+def test_growth_picture_tells_counts_and_sizes() -> None:
+    weights = [Weight(50, 2**20, 0), Weight(100, 5 * 2**19, 0)]
+    picture = growth_picture(weights)
+    assert "50 threads, 1.0 MiB; 100 threads, 2.5 MiB" in picture.alt
+    [line] = picture.figure.axes[0].lines
+    assert [*line.get_xdata()] == [0, 50, 100]
+    assert [*line.get_ydata()] == [0.0, 1.0, 2.5]
 
 
 # Exercise 1

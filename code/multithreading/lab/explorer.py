@@ -347,7 +347,8 @@ class Explorer:
         )
         for index in functions:
             lines = "".join(
-                f'<li value="{number + 1}"><code>{line}</code></li>'
+                f'<li value="{number + 1}">'
+                f"<code>{_indented(line)}</code></li>"
                 for number, line in self._functions[index].html
             )
             yield (
@@ -402,6 +403,17 @@ class _Function:
         self.text = "\n".join(plain[n] for n in shown)
         #: Each shown line's index among all, and its HTML.
         self.html = [(n, coloured[n]) for n in shown]
+
+
+def _indented(line: str) -> str:
+    """Return a line of HTML with half its indentation: lanes are narrow.
+
+    Outside of `pre` some parsers take several spaces for one, but not
+    these; the line may break behind them.
+    """
+    code = line.lstrip(" ")
+    spaces = "\N{NO-BREAK SPACE}" * ((len(line) - len(code)) // 2)
+    return f"{spaces}<wbr>{code}" if spaces else code
 
 
 def _docstring(source: str) -> range:

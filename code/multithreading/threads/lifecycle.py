@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 import time
+import timeit
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -229,6 +232,129 @@ def deaths() -> Iterator[list[tuple[str, type[BaseException]]]]:
         threading.excepthook = before
 
 
+def go_on(pool: ThreadPoolExecutor) -> None:
+    """Outlive the main thread, then ask its pool for more."""
+    threading.main_thread().join()
+    print("ordinary thread: the main thread has ended")
+    try:
+        pool.submit(print, "never printed")
+    except RuntimeError:
+        print("ordinary thread: the pool takes no more work")
+
+
+def linger(asked: threading.Event, answered: threading.Event) -> None:
+    """Answer when asked, then wait for what never comes."""
+    try:
+        asked.wait()
+        print("daemon thread: still here")
+        answered.set()
+        threading.Event().wait()
+    finally:
+        print("never printed")
+
+
+def end() -> None:
+    """End the main thread, and have every other print what follows."""
+    ended, asked, answered = (threading.Event() for _ in range(3))
+
+    def last_work() -> None:
+        ended.wait()
+        print("pool: the last work is done")
+
+    def clean_up() -> None:
+        print("exit function: called")
+        asked.set()
+        answered.wait(10)
+
+    atexit.register(clean_up)
+    pool = ThreadPoolExecutor()
+    pool.submit(last_work)
+    threading.Thread(target=go_on, args=[pool]).start()
+    threading.Thread(
+        target=linger, args=[asked, answered], daemon=True
+    ).start()
+    print("main thread: ends")
+    ended.set()
+
+
+class Last:
+    """Starts a thread when the interpreter lets go of it."""
+
+    def __del__(self) -> None:
+        try:
+            threading.Thread(target=print).start()
+        except RuntimeError as refusal:
+            print(f"{type(refusal).__name__}: {refusal}")
+
+
+def seconds_to_start(number: int = 200) -> float:
+    """Return the seconds to create, start and join one thread."""
+
+    def one() -> None:
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+    return min(timeit.repeat(one, number=number, repeat=3)) / number
+
+
+class Weight(NamedTuple):
+    """What threads add to a process, in bytes."""
+
+    threads: int
+    resident: int
+    reserved: int
+
+
+def weigh(counts: Sequence[int], stack: int = 0) -> list[Weight]:
+    """Have more and more threads wait; say what each count adds.
+
+    ``stack`` is the bytes of each stack, or 0 for the default.
+    """
+    import psutil  # no other program of this module needs it
+
+    process, release = psutil.Process(), threading.Event()
+    threads: list[threading.Thread] = []
+    before, empty = threading.stack_size(stack), process.memory_info()
+    found = []
+    try:
+        for count in counts:
+            while len(threads) < count:
+                threads.append(threading.Thread(target=release.wait))
+                threads[-1].start()
+            now = process.memory_info()
+            sizes = now.rss - empty.rss, now.vms - empty.vms
+            found.append(Weight(count, *sizes))
+    finally:
+        threading.stack_size(before)
+        release.set()
+        for thread in threads:
+            thread.join()
+    return found
+
+
+def growth_picture(weights: Sequence[Weight]) -> Picture:
+    """Draw the resident memory over the number of threads."""
+    from multithreading.lab.pictures import PALETTE, Picture, new_axes
+
+    figure, axes = new_axes(height=2.6)
+    counts = [0, *(weight.threads for weight in weights)]
+    sizes = [0.0, *(weight.resident / 2**20 for weight in weights)]
+    axes.plot(counts, sizes, "o-", color=PALETTE[0])
+    axes.set_xlabel("threads that wait")
+    axes.set_ylabel("memory in use (MiB)")
+    axes.grid(alpha=0.3)
+    told = "; ".join(
+        f"{count} threads, {size:.1f} MiB"
+        for count, size in zip(counts[1:], sizes[1:], strict=True)
+    )
+    return Picture(
+        figure,
+        "The memory that waiting threads add to a process, which grows "
+        f"with their number: {told}.",
+    )
+
+
 def join_all(
     threads: Sequence[threading.Thread], timeout: float
 ) -> list[threading.Thread]:
@@ -250,7 +376,15 @@ def exit_status(work: Callable[[], object]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "die":
-        die()
-    else:
-        leave(*sys.argv[1:])
+    match sys.argv[1:]:
+        case ["die"]:
+            die()
+        case ["end"]:
+            end()
+        case ["late"]:
+            last = Last()
+        case ["weigh", stack]:
+            for weight in weigh((50, 100, 150, 200), int(stack)):
+                print(*weight)
+        case [path, seconds, kind]:
+            leave(path, seconds, kind)

@@ -36,7 +36,7 @@ from multithreading.threads.atomicity import (
     put,
     replace,
     rows,
-    serial,
+    shareable,
     take_name_at_once,
     twice,
 )
@@ -217,8 +217,8 @@ def test_a_generator_refuses_a_second_caller():
     "make",
     [
         lambda: Serial(naturals()),
-        lambda: serial(naturals()),
-        lambda: serial(count()),
+        lambda: shareable(naturals()),
+        lambda: shareable(count()),
     ],
 )
 def test_a_serial_iterator_gives_each_item_once(make):
@@ -229,7 +229,7 @@ def test_a_serial_iterator_ends_and_is_its_own_iterator():
     shared = Serial(iter("ab"))
     assert iter(shared) is shared
     assert list(shared) == ["a", "b"]
-    assert list(serial(iter("ab"))) == ["a", "b"]
+    assert list(shareable(iter("ab"))) == ["a", "b"]
 
 
 def test_no_two_threads_are_in_the_iterator_at_once():
@@ -268,14 +268,16 @@ def test_no_two_threads_are_in_the_iterator_at_once():
     sys.version_info < (3, 15), reason="new in Python 3.15"
 )
 def test_the_librarys_own_is_used_where_there_is_one():
-    assert isinstance(serial(naturals()), threading.serialize_iterator)
+    assert isinstance(
+        shareable(naturals()), threading.serialize_iterator
+    )
 
 
 @pytest.mark.skipif(
     sys.version_info >= (3, 15), reason="the library has its own"
 )
 def test_ours_is_used_where_the_library_has_none():
-    assert isinstance(serial(naturals()), Serial)
+    assert isinstance(shareable(naturals()), Serial)
 
 
 # --- Exercises ---

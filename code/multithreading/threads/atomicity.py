@@ -278,7 +278,7 @@ class Serial(Generic[T]):
             return next(self._iterator)
 
 
-def serial(iterator: Iterator[T]) -> Iterator[T]:
+def shareable(iterator: Iterator[T]) -> Iterator[T]:
     """Return an iterator that threads may share, of the items."""
     if sys.version_info >= (3, 15):
         return threading.serialize_iterator(iterator)

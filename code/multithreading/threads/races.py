@@ -375,6 +375,8 @@ def picture_of(recorded: Sequence[Lost], here: Lost) -> Picture:
     from multithreading.lab.pictures import PALETTE, Picture, new_axes
 
     everyone = [*recorded, here]
+    # this build's stands apart
+    places = [*range(len(recorded)), len(recorded) + 0.4]
     figure, axes = new_axes(height=3.2)
     for side, form, colour in (
         (-0.2, PLAIN, PALETTE[1]),
@@ -385,23 +387,27 @@ def picture_of(recorded: Sequence[Lost], here: Lost) -> Picture:
             for one in everyone
         ]
         axes.bar(
-            [place + side for place in range(len(everyone))],
+            [place + side for place in places],
             [100 * statistics.median(shares) for shares in runs],
             width=0.4,
             color=colour,
             edgecolor=["none"] * len(recorded) + ["black"],
-            linewidth=1.5,
+            linewidth=2,
             label=form,
         )
         axes.scatter(
-            [place + side for place, s in enumerate(runs) for _ in s],
+            [
+                place + side
+                for place, shares in zip(places, runs, strict=True)
+                for _ in shares
+            ],
             [100 * share for shares in runs for share in shares],
             s=9,
             color="black",
             zorder=3,
         )
     axes.set_xticks(
-        range(len(everyone)),
+        places,
         [*(one.version for one in recorded), f"here:\n{here.version}"],
         rotation=45,
     )

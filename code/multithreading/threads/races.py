@@ -204,7 +204,7 @@ ROUNDS = 500_000
 PLAIN = "x += 1"
 CALLED = "x = int(x) + 1"
 
-#: The program that is measured; each Python since 2.6 can run it.
+#: The program that is measured; each Python since 2.7 can run it.
 PROGRAM = """\
 import sys
 import threading

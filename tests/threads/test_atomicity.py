@@ -47,6 +47,7 @@ from multithreading.threads.races import Chat, both_take
 
 def test_a_function_runs_its_statement():
     box = Box()
+    assert box.x == 0
     function_of("box.x = 5")(box)
     function_of('if "k" in box.dict: del box.dict["k"]')(box)
     assert (box.x, box.dict) == (5, {})
@@ -300,6 +301,18 @@ def check_hits(hits):
     )
     found = {o.text for o in outcomes(program, "access")}
     assert found == {"2"}, "no hit may be lost"
+
+
+@pytest.mark.parametrize("method", ["hit", "total"])
+def test_the_lock_guards_the_counting_and_the_reading(method):
+    hits = Hits()
+    thread = threading.Thread(target=getattr(hits, method), args=["/"])
+    with hits._lock:
+        thread.start()
+        thread.join(0.05)
+        waits = thread.is_alive()
+    thread.join(10)
+    assert waits
 
 
 def test_exercise_1():

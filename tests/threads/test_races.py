@@ -117,6 +117,7 @@ def test_settings_that_are_filled_in_first_are_seen_complete(step):
 
 def test_settings_without_a_port_are_those_of_nobody():
     assert Settings().port == 0
+    assert Settings(port=80) == Settings(80)
 
 
 # --- Iteration ---
@@ -130,6 +131,10 @@ def test_broken_a_loop_over_a_list_skips_somebody_who_stayed():
         possible={EVERYONE, WITHOUT_ANN, "ann, cy", "ann, bo"}
     )
     assert replay(program, "AABAAA").outcome == "ann, cy"
+
+
+def test_everyone_in_the_hall_has_a_seat():
+    assert Hall().members == {"ann": 1, "bo": 2, "cy": 3}
 
 
 def test_broken_a_loop_over_a_dict_is_stopped():
@@ -168,6 +173,17 @@ def test_broken_two_threads_that_meet_lose_an_update_for_certain():
     tally = Tally()
     add_together(tally, threading.Barrier(1))
     assert tally.count == 1
+
+
+def test_a_thread_that_fails_is_not_taken_for_a_lost_update(
+    monkeypatch,
+):
+    def fail(_tally, _meeting):
+        raise OSError("full")
+
+    monkeypatch.setattr(races, "add_together", fail)
+    with pytest.raises(OSError, match="full"):
+        lose_for_certain()
 
 
 @pytest.mark.parametrize(

@@ -443,7 +443,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for python in parser.parse_args(arguments).pythons:
         try:
-            print(f"{measure(python)},", flush=True)
+            print(f"{measure(python)},")
         except (OSError, subprocess.SubprocessError, ValueError) as e:
             parser.exit(2, f"races: cannot measure {python}: {e}\n")
 

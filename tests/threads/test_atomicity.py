@@ -1,8 +1,6 @@
 """Atomic operations: what the chapter observes, and what it cites."""
 
-import sys
 import threading
-from itertools import count
 
 import pytest
 
@@ -16,12 +14,10 @@ from multithreading.threads.atomicity import (
     Guest,
     Hits,
     Promise,
-    Serial,
     Ticket,
     append,
     close,
     close_locked,
-    drawn_by_two,
     find,
     function_of,
     hurry,
@@ -29,14 +25,11 @@ from multithreading.threads.atomicity import (
     is_whole,
     left,
     lets_in,
-    naturals,
-    next_meanwhile,
     numbers,
     obtain,
     put,
     replace,
     rows,
-    shareable,
     take_name_at_once,
     twice,
 )
@@ -205,80 +198,6 @@ def test_an_operation_that_fails_says_so():
 
     with pytest.raises(OSError, match="full"):
         lets_in(fail)
-
-
-# --- Iterators ---
-
-
-def test_a_generator_refuses_a_second_caller():
-    assert next_meanwhile() == "ValueError: generator already executing"
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Serial(naturals()),
-        lambda: shareable(naturals()),
-        lambda: shareable(count()),
-    ],
-)
-def test_a_serial_iterator_gives_each_item_once(make):
-    assert sorted(drawn_by_two(make(), 100)) == list(range(200))
-
-
-def test_a_serial_iterator_ends_and_is_its_own_iterator():
-    shared = Serial(iter("ab"))
-    assert iter(shared) is shared
-    assert list(shared) == ["a", "b"]
-    assert list(shareable(iter("ab"))) == ["a", "b"]
-
-
-def test_no_two_threads_are_in_the_iterator_at_once():
-    class Fragile:
-        """An iterator that is torn by a second caller."""
-
-        def __init__(self):
-            self.number = 0
-
-        def __iter__(self):
-            return self
-
-        def __next__(self):
-            number = self.number
-            self.number = number + 1
-            return number
-
-    def draw(shared):
-        next(shared)
-
-    def setup():
-        return Serial(Fragile())
-
-    program = Program(
-        [draw, draw], setup, lambda shared: str(next(shared))
-    )
-    for step in ("line", "access"):
-        outcomes(program, step).expect(always="2")
-    broken = Program(
-        [draw, draw], Fragile, lambda shared: str(next(shared))
-    )
-    outcomes(broken).expect(possible={"1", "2"})
-
-
-@pytest.mark.skipif(
-    sys.version_info < (3, 15), reason="new in Python 3.15"
-)
-def test_the_librarys_own_is_used_where_there_is_one():
-    assert isinstance(
-        shareable(naturals()), threading.serialize_iterator
-    )
-
-
-@pytest.mark.skipif(
-    sys.version_info >= (3, 15), reason="the library has its own"
-)
-def test_ours_is_used_where_the_library_has_none():
-    assert isinstance(shareable(naturals()), Serial)
 
 
 # --- Exercises ---

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import linecache
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from multithreading.lab.schedules import Program, outcomes
 from multithreading.threads.races import Chat
@@ -250,75 +249,6 @@ def lets_in(operation: Callable[[Gate], object]) -> str:
         gate.go_on.set()
         future.result(LIMIT)
     return where
-
-
-# --- Iterators that threads share ---
-
-
-def naturals() -> Iterator[int]:
-    """Yield 0, 1, 2 and so on."""
-    number = 0
-    while True:
-        yield number
-        number += 1
-
-
-class Serial(Generic[T]):
-    """An iterator that threads may share: one advances it at a time."""
-
-    def __init__(self, iterator: Iterator[T]) -> None:
-        self._iterator = iterator
-        self._lock = threading.Lock()
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        with self._lock:
-            return next(self._iterator)
-
-
-def shareable(iterator: Iterator[T]) -> Iterator[T]:
-    """Return an iterator that threads may share, of the items."""
-    if sys.version_info >= (3, 15):
-        return threading.serialize_iterator(iterator)
-    return Serial(iterator)
-
-
-def drawn_by_two(numbers: Iterator[int], count: int) -> list[int]:
-    """Draw ``count`` numbers in each of two threads; return all."""
-
-    def draw() -> list[int]:
-        return [next(numbers) for _ in range(count)]
-
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(draw) for _ in range(2)]
-    return [number for future in both for number in future.result()]
-
-
-def next_meanwhile() -> str:
-    """Ask a generator for a value while it makes another.
-
-    Return what came of it.
-    """
-    inside, over = threading.Event(), threading.Event()
-
-    def slow() -> Iterator[int]:
-        inside.set()
-        assert over.wait(LIMIT)
-        yield 0
-
-    shared = slow()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(next, shared)
-        try:
-            assert inside.wait(LIMIT)
-            return str(next(shared))
-        except ValueError as error:
-            return f"ValueError: {error}"
-        finally:
-            over.set()
-            first.result(LIMIT)
 
 
 # --- Solutions ---

@@ -78,6 +78,15 @@ def same(items):
 # --- Keys ---
 
 
+def test_the_order_of_local_variables_tells_nothing(idle):
+    orders = [{"a": [1], "b": [2]}, {"b": [2], "a": [1]}]
+    keys = {
+        Freezer(idle)._locals(SimpleNamespace(f_locals=found))
+        for found in orders
+    }
+    assert len(keys) == 1
+
+
 @pytest.mark.parametrize(
     "make",
     [

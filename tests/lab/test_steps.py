@@ -238,6 +238,16 @@ def test_what_an_instruction_does_to_what_is_shared(code, notes):
     assert list(filter(None, found)) == notes
 
 
+@pytest.mark.parametrize(
+    ("operator", "note"), [("[]", "reads an item"), ("+=", "")]
+)
+def test_an_operator_is_told_by_its_name(operator, note):
+    as_in_3_14 = SimpleNamespace(
+        opname="BINARY_OP", arg=26, argval=26, argrepr=operator
+    )
+    assert Instructions([]).access(as_in_3_14) == note
+
+
 def test_an_instruction_of_any_function():
     code = storing.__code__
     known = Instructions([])

@@ -260,7 +260,9 @@ class Instructions:
                 and bool((found.arg or 0) & 1)
             )
             return f"calls {value}" if called else ""
-        if name in _READS or (name == "BINARY_OP" and value == "[]"):
+        # since 3.14 an operator like any other, told by its name alone
+        subscripts = name == "BINARY_OP" and found.argrepr == "[]"
+        if name in _READS or subscripts:
             return "writes an item" if "E_" in name else "reads an item"
         return ""
 

@@ -116,10 +116,13 @@ def test_no_schedule_has_more_inside_than_slots(limit):
     )
 
 
-def test_visitors_who_stay_go_in_by_twos():
-    site = Site(2)
-    seconds_for([partial(fetch_slowly, site)] * 5)
-    assert len(site.counts) == 5
+def test_visitors_who_stay_go_in_by_twos(monkeypatch):
+    site, pair = Site(2), threading.Barrier(2, timeout=10)
+    monkeypatch.setattr(
+        coordination.time, "sleep", lambda _: pair.wait()
+    )
+    seconds_for([partial(fetch_slowly, site)] * 6)
+    assert len(site.counts) == 6
     assert max(site.counts) == 2
     assert site.inside == []
 
@@ -422,11 +425,33 @@ def test_an_error_in_the_block_leaves_the_lock_free(block):
         assert lock.readers == 0
 
 
-def test_readers_take_as_long_as_one_and_a_lock_as_long_as_all():
+def test_a_lock_takes_as_long_as_all_its_readers():
     alone = seconds_to_hold(threading.Lock(), readers=3)
     assert alone > 0.9 * 3 * 0.02
-    together = seconds_to_read(ReadersFirst(), readers=3)
-    assert 0.9 * 0.02 < together < alone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_readers_read_at_once(kind, monkeypatch):
+    slept, inside = [], threading.Barrier(3, timeout=10)
+
+    def sleep(seconds):
+        slept.append(seconds)
+        inside.wait()
+
+    monkeypatch.setattr(coordination.time, "sleep", sleep)
+    lock = kind()
+    assert 0 < seconds_to_read(lock, readers=3) < 10
+    assert slept == [0.02] * 3
+    assert lock.readers == 0
+
+
+def test_the_seconds_are_those_of_the_slowest(monkeypatch):
+    moments, done = iter([3.0, 7.5]), []
+    monkeypatch.setattr(
+        coordination.time, "perf_counter", lambda: next(moments)
+    )
+    assert seconds_for([partial(done.append, 1)] * 2) == 4.5
+    assert done == [1, 1]
 
 
 # --- Which one ---
@@ -482,7 +507,7 @@ def check_at_most(at_most):
     for _ in range(2):
         with ThreadPoolExecutor(1) as pool:
             failed = pool.submit(fails)
-            assert isinstance(failed.exception(1), OSError)
+            assert isinstance(failed.exception(5), OSError)
 
 
 def test_exercise_1():

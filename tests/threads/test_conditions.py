@@ -23,6 +23,7 @@ from multithreading.threads.conditions import (
     put_both,
     put_two,
     take,
+    take_as,
     take_for,
     take_if,
     take_nested,
@@ -47,6 +48,13 @@ def test_each_way_does_the_oldest_job_that_is_there(way):
     jobs = Jobs([7, 8])
     way(jobs)
     assert (jobs.waiting, jobs.done) == ([8], [7])
+
+
+def test_a_job_is_put_at_the_end():
+    jobs = Jobs([3])
+    put(jobs)
+    put(jobs, 5)
+    assert jobs.waiting == [3, 1, 5]
 
 
 def test_a_watched_list_counts_the_looks():
@@ -101,6 +109,7 @@ def test_a_cost_counts_from_the_job_to_its_end(monkeypatch):
     monkeypatch.setattr(conditions.time, "sleep", sleep)
     assert cost_of(take_noted, after=3.0).late == 0.5
     assert slept == [3.0]
+    assert jobs_seen[0].done == [1]
 
 
 def test_a_worker_that_never_looks_is_told_of(monkeypatch):
@@ -158,22 +167,18 @@ def test_with_wait_for_every_schedule_ends_well():
     outcomes(program).expect(always="2 done")
 
 
-def test_which_worker_gets_which_job_is_open():
-    def note(number, jobs):
-        with jobs.changed:
-            while not jobs.waiting:
-                jobs.changed.wait()
-            jobs.done.append((number, jobs.waiting.pop(0)))
-
+def test_which_worker_gets_the_first_job_is_open():
     program = Program(
-        [partial(note, 1), partial(note, 2), put_two],
+        [partial(take_as, 1), partial(take_as, 2), put_two],
         Jobs,
-        lambda jobs: f"{sorted(jobs.done)}",
+        lambda jobs: jobs.done,
     )
-    # 1 waits first in the second schedule, and 2 has the first job
-    outcomes(program, preemptions=1).expect(
-        possible={"[(1, 1), (2, 2)]", "[(1, 2), (2, 1)]"}, within=1
+    outcomes(program, preemptions=0).expect(
+        possible={"[1, 2]", "[2, 1]"}, within=0
     )
+    # 1 waits first, and is woken first
+    late = replay(program, "AAA" + "BBB" + "C" * 10 + "BBBBB" + "AAAAA")
+    assert late.outcome == "[2, 1]"
 
 
 # --- The wake-up that nobody hears ---
@@ -191,6 +196,32 @@ def test_broken_the_news_comes_before_the_wait():
     assert replay(program, "BBBBAA").outcome == "waits for ever"
     program = Program([wait_outside, tell], Start, both_end)
     assert replay(program, "ABBBBAA").outcome == "waits for ever"
+
+
+def restless(condition, done, monkeypatch):
+    """Have the first wait end for nothing, the second by ``done``."""
+    waits = []
+
+    def wait(timeout=None):
+        waits.append(timeout)
+        if len(waits) == 2:
+            done()
+        return True
+
+    monkeypatch.setattr(condition, "wait", wait)
+    return waits
+
+
+@pytest.mark.parametrize("wait", [wait_outside, wait_ready])
+def test_who_is_woken_for_nothing_waits_again(wait, monkeypatch):
+    start = Start()
+
+    def become_ready():
+        start.ready = True
+
+    waits = restless(start.changed, become_ready, monkeypatch)
+    wait(start)
+    assert len(waits) == 2
 
 
 @pytest.mark.parametrize("call", [tell, tell_first])
@@ -244,17 +275,46 @@ def test_a_buffer_hands_over_the_oldest_first(kind):
     outcomes(program).expect(always="[1, 2]")
 
 
-def test_a_buffer_holds_as_many_as_it_has_room_for():
-    buffer = Buffer(room=3)
-    for item in range(3):
+@pytest.mark.parametrize(
+    ("buffer", "room"),
+    [
+        (OneCondition(), 1),
+        (WakesAll(), 1),
+        (Buffer(), 1),
+        (Buffer(room=3), 3),
+    ],
+)
+def test_a_buffer_holds_as_many_as_it_has_room_for(buffer, room):
+    for item in range(room):
         buffer.put(item)
-    assert buffer.items == [0, 1, 2]
-    full = threading.Thread(target=buffer.put, args=[3])
+    full = threading.Thread(target=buffer.put, args=[room])
     full.start()
     full.join(0.02)
-    assert full.is_alive(), "a fourth has to wait"
-    assert [buffer.take() for _ in range(4)] == [0, 1, 2, 3]
+    assert full.is_alive(), "one more has to wait"
+    taken = [buffer.take() for _ in range(room + 1)]
     full.join(10)
+    assert taken == list(range(room + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (OneCondition, "changed"),
+        (WakesAll, "changed"),
+        (Buffer, "not_full"),
+    ],
+)
+def test_who_is_woken_while_it_is_full_waits_again(
+    kind, reason, monkeypatch
+):
+    buffer = kind()
+    buffer.put(1)
+    waits = restless(
+        getattr(buffer, reason), buffer.items.clear, monkeypatch
+    )
+    buffer.put(2)
+    assert len(waits) == 2
+    assert buffer.items == [2]
 
 
 # --- A time-out ---
@@ -312,8 +372,24 @@ def test_a_nagged_condition_keeps_its_lock():
     nagged = Nagged(times=1)
     with nagged:
         assert nagged.wait(5) is True
+        nagged.notify()
         assert nagged.wait(0.01) is False
+        nagged.notify()
     assert nagged.asked == [5, 0.01]
+
+
+def test_a_nagged_condition_wakes_after_20_ms(monkeypatch):
+    waited = []
+
+    def wait(self, timeout):
+        waited.append(timeout)
+        return False
+
+    monkeypatch.setattr(threading.Condition, "wait", wait)
+    nagged = Nagged(times=1)
+    assert nagged.wait(5) is True
+    assert nagged.wait(5) is False
+    assert waited == [0.02, 5]
 
 
 # --- Exercises ---
@@ -416,8 +492,15 @@ def check_mailbox(mailbox):
     def result(shared):
         return f"{sorted(map(str, shared.taken))}"
 
+    def put(shared):
+        shared.box.put(1)
+
     def close(shared):
         shared.box.close()
+
+    outcomes(Program([take, put], Shared, result)).expect(
+        always="['1']"
+    )
 
     outcomes(
         Program([take, take, give], Shared, result), preemptions=0

@@ -54,7 +54,8 @@ def test_a_job_is_put_at_the_end():
     jobs = Jobs([3])
     put(jobs)
     put(jobs, 5)
-    assert jobs.waiting == [3, 1, 5]
+    put_two(jobs)
+    assert jobs.waiting == [3, 1, 5, 1, 2]
 
 
 def test_a_watched_list_counts_the_looks():
@@ -381,7 +382,7 @@ def test_a_nagged_condition_keeps_its_lock():
 def test_a_nagged_condition_wakes_after_20_ms(monkeypatch):
     waited = []
 
-    def wait(self, timeout):
+    def wait(_self, timeout):
         waited.append(timeout)
         return False
 

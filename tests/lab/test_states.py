@@ -71,6 +71,14 @@ def begun(iterator, steps):
     return iterator
 
 
+class Counting(threading.Thread):
+    """A thread that has something of its own."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+
 def same(items):
     return [items, items]
 
@@ -101,6 +109,7 @@ def test_the_order_of_local_variables_tells_nothing(idle):
         lambda: Box().method,
         lambda: ([].append, len, threading, Colour.RED, deque([1])),
         lambda: threading.Thread(name="A"),
+        partial(Counting, 1),
         lambda: bytearray(b"a"),
         lambda: same([1]),
         lambda: OSError(1, "no"),
@@ -140,6 +149,7 @@ def test_what_is_alike_has_one_key(make, key):
         (iter([1, 2]), begun(iter([1, 2]), 1)),
         (OSError(1), OSError(2)),
         (threading.Thread(name="A"), threading.Thread(name="B")),
+        (Counting(1), Counting(2)),
     ],
 )
 def test_what_differs_has_two(one, other, key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
@@ -161,7 +162,7 @@ class Freezer:
             case BaseException():
                 content = self._all(value.args)
             case threading.Thread():
-                return value.name
+                return self._thread(value)
             case threading.local():
                 # it shows the asking thread's values, and hides the rest
                 raise OpaqueError(value)
@@ -171,6 +172,19 @@ class Freezer:
         if content is None and not own:
             return self._reduced(value)
         return content, tuple(own), self._all(own.values())
+
+    def _thread(self, value: threading.Thread) -> Hashable:
+        """Freeze a thread's name, and what its class adds to a thread.
+
+        The number in a name that nobody chose is another in each run.
+        """
+        name = re.sub(r"^Thread-\d+", "Thread", value.name)
+        own = {
+            key: item
+            for key, item in attributes(value).items()
+            if key not in _THREAD
+        }
+        return name, tuple(own), self._all(own.values())
 
     def _class(self, value: type) -> Hashable:
         name = value.__module__, value.__qualname__
@@ -196,6 +210,9 @@ class Freezer:
             reduced if isinstance(reduced, tuple) else [reduced]
         )
 
+
+#: What every thread has; its name alone tells threads apart.
+_THREAD = frozenset(vars(threading.Thread(name="")))
 
 _PLAIN = {int, float, complex, bool, str, bytes, type(None), range}
 

@@ -6,7 +6,7 @@ import pytest
 
 import faults
 from serving import served
-from test_pages import pages, told
+from test_pages import told, unlike
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -114,7 +114,7 @@ def test_no_page_meets_the_policy(
         color_scheme=scheme, viewport={"width": width, "height": 740}
     ) as context:
         context.grant_permissions(["clipboard-read", "clipboard-write"])
-        for name in pages(site):
+        for name in unlike(site):
             page = context.new_page()
             page.set_default_timeout(20_000)
             heard = faults.listen(page)

@@ -62,6 +62,14 @@ posix = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Hear Ctrl-C, though a shell started pytest in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # --- No call that kills ---
 
 
@@ -494,6 +502,13 @@ def test_broken_the_interpreter_waits_for_the_thread():
 def test_copy_on_waits_for_the_main_thread():
     with pytest.raises(RuntimeError, match="current thread"):
         copy_on()
+
+
+@posix
+def test_a_program_hears_ctrl_c_though_it_was_told_to_ignore_it():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    done = run_module(MODULE, leave_copying.__name__, check=False)
+    assert done.stderr.count("KeyboardInterrupt") == 1
 
 
 def test_a_program_that_asks_its_thread_ends():

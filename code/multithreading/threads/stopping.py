@@ -350,4 +350,6 @@ PROGRAMS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    # what a shell starts in the background is told to ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     PROGRAMS[sys.argv[1]]()

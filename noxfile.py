@@ -129,7 +129,8 @@ def pytest(session: nox.Session, *chosen: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests of the book's programs on the Python at hand."""
-    pytest(session, *PROGRAMS)
+    # A process for each core: most of them wait, and none is a race.
+    pytest(session, "-n", "logical", *PROGRAMS)
 
 
 @nox.session

@@ -162,7 +162,9 @@ def test_a_key_tells_kinds_apart(make, key):
 
 
 @pytest.mark.parametrize(
-    "value", [{(1, 2)}, (n for n in [1]), numbered], ids=str
+    "value",
+    [{(1, 2)}, (n for n in [1]), numbered],
+    ids=["a tuple in a set", "a generator", "a function"],
 )
 def test_what_cannot_be_looked_into_has_none(value, key):
     inside = threading.local() if callable(value) else value
@@ -296,7 +298,7 @@ def test_nobody_names_what_is_inside_the_library_or_a_function():
         ({1: 2}, {"dict": {1: 2}}),
         ([1], {"list": [1]}),
         (3, {"int": 3}),
-        (Box(a=1, _b=2), {"a": 1, "_b": 2}),
+        pytest.param(Box(a=1, _b=2), {"a": 1, "_b": 2}, id="a box"),
     ],
     ids=str,
 )

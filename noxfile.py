@@ -129,7 +129,7 @@ def pytest(session: nox.Session, *chosen: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests of the book's programs on the Python at hand."""
-    # A process for each core: most of them wait, and none is a race.
+    # A process for each core: they wait, and force what they assert.
     pytest(session, "-n", "logical", *PROGRAMS)
 
 

@@ -54,7 +54,9 @@ def test_its_text_is_plain(book, page):
         text = (
             book.html / "_downloads" / f"{page}.{ending}"
         ).read_text()
-        assert not re.search(r"\{[a-z:]+\}`|`{3,}\{", text)
+        # a role's text ends on its line; an f-string may have a backtick
+        roles = r'\{[a-z:]+\}`[^`\n"]+`|`{3,}\{'
+        assert not re.search(roles, text)
 
 
 def test_each_page_offers_its_own(book):

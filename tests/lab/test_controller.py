@@ -2,6 +2,7 @@
 
 import _thread
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -73,6 +74,18 @@ def test_the_locks_inside_a_value_are_replaced(idle):
     assert value[5].lock is first
     assert value[5].other["held"] is other
     assert not hasattr(value[5], "empty")
+
+
+def test_nothing_is_replaced_that_a_thread_leads_to(idle, monkeypatch):
+    # a notebook's sys.stderr leads to the threads that print for it
+    stream = More(_thread.allocate_lock())
+    monkeypatch.setattr(sys, "stderr", stream)
+    timer = threading.Timer(60, print)
+    timer.own = _thread.allocate_lock()
+    real = stream.lock
+    assert adopt(timer, idle) is timer
+    assert stream.lock is real
+    assert isinstance(timer.own, Lock)
 
 
 def test_what_has_no_lock_inside_stays_what_it_is(idle):

@@ -357,6 +357,10 @@ def _stand_ins(run: Run) -> Iterator[None]:
             setattr(module, name, old)
 
 
+#: What every thread has, whatever its class adds.
+OF_EVERY_THREAD = frozenset(vars(threading.Thread(name="")))
+
+
 def adopt(
     value: Any, run: Run, seen: dict[int, Any] | None = None
 ) -> Any:
@@ -392,7 +396,15 @@ def adopt(
             make = getattr(type(value), "_make", type(value))
             seen[id(value)] = (value, make(items))
     elif not of_library(type(value)):
+        # a thread keeps sys.stderr, and through it a notebook's threads
+        kept = (
+            OF_EVERY_THREAD
+            if isinstance(value, threading.Thread)
+            else ()
+        )
         for name, item in attributes(value).items():
+            if name in kept:
+                continue
             if (taken := adopt(item, run, seen)) is not item:
                 object.__setattr__(value, name, taken)
         if isinstance(value, threading.Condition):

@@ -22,6 +22,7 @@ from typing import Any
 from multithreading.lab import controller
 from multithreading.lab.controller import (
     LETTERS,
+    OF_EVERY_THREAD,
     Lock,
     Run,
     Worker,
@@ -182,7 +183,7 @@ class Freezer:
         own = {
             key: item
             for key, item in attributes(value).items()
-            if key not in _THREAD
+            if key not in OF_EVERY_THREAD
         }
         return name, tuple(own), self._all(own.values())
 
@@ -210,9 +211,6 @@ class Freezer:
             reduced if isinstance(reduced, tuple) else [reduced]
         )
 
-
-#: What every thread has; its name alone tells threads apart.
-_THREAD = frozenset(vars(threading.Thread(name="")))
 
 _PLAIN = {int, float, complex, bool, str, bytes, type(None), range}
 

@@ -35,8 +35,7 @@ def test_its_script_runs(book, tmp_path, page):
     assert done.returncode == 0, done.stderr
 
 
-# its cells are the script's: some of them show that they run here too
-@pytest.mark.parametrize("page", PAGES[::4])
+@every_page
 def test_its_notebook_runs(book, tmp_path, page):
     path = book.html / "_downloads" / f"{page}.ipynb"
     notebook = nbformat.read(path, as_version=4)

@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark for them all.
     """
     for item in items:
-        if HERE / "book" in item.path.parents:
+        marked = item.get_closest_marker("xdist_group")
+        if HERE / "book" in item.path.parents and not marked:
             item.add_marker(pytest.mark.xdist_group("book"))
 
 

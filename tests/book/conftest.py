@@ -18,15 +18,21 @@ class Book(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Book:
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("book")
     build(to, "html")
+    return to / "html"
+
+
+@pytest.fixture(scope="session")
+def book(html: Path) -> Book:
+    to = html.parent
     build(to, "typst")
     build(to, "epub")
     with ZipFile(to / "epub" / "multithreading-in-python.epub") as epub:
         epub.extractall(to / "unpacked")
     return Book(
-        html=to / "html",
+        html=html,
         pdf=to / "pdf" / "multithreading-in-python.pdf",
         epub=to / "unpacked",
     )

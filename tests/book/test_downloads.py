@@ -18,13 +18,17 @@ PAGES = sorted(
     if code_cells(parse(path.read_text("utf-8")))
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [
+    pytest.mark.timeout(300),
+    # pages of their own, so that these run beside the other tests
+    pytest.mark.xdist_group("downloads"),
+]
 every_page = pytest.mark.parametrize("page", PAGES)
 
 
 @every_page
-def test_its_script_runs(book, tmp_path, page):
-    script = book.html / "_downloads" / f"{page}.py"
+def test_its_script_runs(html, tmp_path, page):
+    script = html / "_downloads" / f"{page}.py"
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=tmp_path,
@@ -36,8 +40,8 @@ def test_its_script_runs(book, tmp_path, page):
 
 
 @every_page
-def test_its_notebook_runs(book, tmp_path, page):
-    path = book.html / "_downloads" / f"{page}.ipynb"
+def test_its_notebook_runs(html, tmp_path, page):
+    path = html / "_downloads" / f"{page}.ipynb"
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert any(cell.outputs for cell in code_cells(notebook))
@@ -49,18 +53,16 @@ def test_its_notebook_runs(book, tmp_path, page):
 
 
 @every_page
-def test_its_text_is_plain(book, page):
+def test_its_text_is_plain(html, page):
     for ending in ("ipynb", "py"):
-        text = (
-            book.html / "_downloads" / f"{page}.{ending}"
-        ).read_text()
+        text = (html / "_downloads" / f"{page}.{ending}").read_text()
         # a role's text ends on its line; an f-string may have a backtick
         roles = r'\{[a-z:]+\}`[^`\n"]+`|`{3,}\{'
         assert not re.search(roles, text)
 
 
-def test_each_page_offers_its_own(book):
+def test_each_page_offers_its_own(html):
     for page in PAGES:
-        html = (book.html / f"{page}.html").read_text("utf-8")
+        text = (html / f"{page}.html").read_text("utf-8")
         for ending in ("ipynb", "py"):
-            assert f"_downloads/{page}.{ending}" in html
+            assert f"_downloads/{page}.{ending}" in text

@@ -4,6 +4,7 @@ What a fault is, ``faults.py`` and ``lighthouse.py`` say;
 ``test_faults.py`` proves that it would be found.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,31 @@ def pages(site: Path) -> list[str]:
     )
 
 
-def unlike(site: Path) -> list[str]:
-    """Return the names of the pages that differ by more than their text.
+def kinds(page: Path) -> set[str]:
+    """Return the start tags of a page, with the values of classes alone."""
+    tags = re.findall(r"<\w[^>]*>", page.read_text("utf-8"))
+    return {re.sub(r'(?<!class)="[^"]*"', "", tag) for tag in tags}
 
-    Of the texts of programs, which one template makes, it is the longest.
+
+def unlike(site: Path) -> list[str]:
+    """Return the names of the pages that differ by more than their words.
+
+    The texts of programs come from one template: of these, each that has
+    a kind of element that no longer one has.
     """
     names = pages(site)
-    texts = [n for n in names if n.startswith(("code/", "tests/"))]
-    longest = max(
-        texts, key=lambda n: (site / f"{n}.html").stat().st_size
-    )
-    return [n for n in names if n not in texts or n == longest]
+    texts = {
+        name: (site / f"{name}.html").stat().st_size
+        for name in names
+        if name.startswith(("code/", "tests/"))
+    }
+    alike, seen = set(), set()
+    for name in sorted(texts, key=texts.__getitem__, reverse=True):
+        new = kinds(site / f"{name}.html") - seen
+        seen |= new
+        if not new:
+            alike.add(name)
+    return [name for name in names if name not in alike]
 
 
 def chapters(site: Path) -> list[str]:

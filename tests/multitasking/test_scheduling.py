@@ -123,7 +123,7 @@ def test_the_count_begins_after_the_gate() -> None:
             return Passes(int(self) - other)
 
     count_down(Passes(3), Gate())
-    assert trace == ["gate", "pass", "pass", "pass"]
+    assert trace == ["gate", "gate", "pass", "pass", "pass"]
 
 
 def _refuse(*_: object) -> None:
@@ -150,10 +150,7 @@ def test_compute_runs_two_processes(
     with record(processes=True) as timeline:
         begun, ended = compute("process", passes=300_000)
     assert timeline.lanes == ["process 1", "process 2"]
-    # one may be done before this process has its turn again
-    part = timeline.between(begun, ended)
-    assert set(part.lanes) <= set(timeline.lanes)
-    assert part.elapsed() <= ended - begun
+    assert timeline.between(begun, ended).lanes == timeline.lanes
 
 
 def test_polite_tasks_alternate() -> None:

@@ -141,13 +141,18 @@ def test_held_to_print_the_threads_sleep_at_once(capsys):
 
 
 def test_a_lock_around_everything_costs_the_sum(capsys):
-    with record() as alone:
-        run_both(report_alone)
-    with record() as together:
-        run_both(report_together)
-    assert alone.together(SLEEPING) == 0
-    assert together.together(SLEEPING) > 0
-    assert alone.elapsed() >= 0.9 * 5 * sum(DELAYS.values())
+    for _attempt in range(3):  # a busy machine only adds time
+        with record() as alone:
+            run_both(report_alone)
+        with record() as together:
+            run_both(report_together)
+        assert alone.together(SLEEPING) == 0
+        assert together.together(SLEEPING) > 0
+        assert alone.elapsed() >= 0.9 * 5 * sum(DELAYS.values())
+        if alone.elapsed() > 1.1 * together.elapsed():
+            break
+    else:
+        pytest.fail("side by side is never quicker")
     assert capsys.readouterr().out
 
 

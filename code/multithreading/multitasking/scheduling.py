@@ -78,8 +78,9 @@ def naps(count: int, seconds: float) -> tuple[float, float]:
 
 
 def count_down(passes: int, gate: Gate) -> None:
-    """Pass the gate with the others, then compute and never wait."""
-    gate.wait()
+    """Meet the others, begin with them, compute and never wait."""
+    gate.wait()  # all are here; the clock is read
+    gate.wait()  # all begin
     while passes:
         passes -= 1
 
@@ -104,6 +105,7 @@ def compute(
         worker.start()
     gate.wait()
     begun = time.perf_counter()
+    gate.wait()
     for worker in workers:
         worker.join()
     return begun, time.perf_counter()

@@ -26,14 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("book"))
 
 
-def pytest_collection_finish() -> None:
-    """Let each test's collection of garbage see only what came later."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
+    # The collection after the test sees only what came since.
+    gc.freeze()
     before = alive()
     yield
     gc.collect()

@@ -179,9 +179,9 @@ def test_the_main_thread_can_be_the_holder():
 def test_a_wait_is_divided_among_the_holders():
     noted = module._Recorder()
     noted.lanes = [
-        module._Lane("a", 1, 11, 0.0, 9.0),
-        module._Lane("b", 2, 12, 0.0, 9.0),
-        module._Lane("c", 3, 13, 0.0, 9.0),
+        module._Lane("a", 1, 11, 0.0, 0.0, 9.0),
+        module._Lane("b", 2, 12, 0.0, 0.0, 9.0),
+        module._Lane("c", 3, 13, 0.0, 0.0, 9.0),
     ]
     noted.waits = [module._Wait(3, 0, True, 1.0, 6.0)]
     noted.held = [
@@ -229,8 +229,8 @@ def test_the_shortest_waits_are_left_out():
     short = module._SHORT
     noted = module._Recorder()
     noted.lanes = [
-        module._Lane("a", 1, 11, 0.0, 9.0),
-        module._Lane("b", 2, 12, 0.0, 9.0),
+        module._Lane("a", 1, 11, 0.0, 0.0, 9.0),
+        module._Lane("b", 2, 12, 0.0, 0.0, 9.0),
     ]
     noted.calls = [
         module._Call(1, IO, 0.0, short),
@@ -252,7 +252,7 @@ def test_the_shortest_waits_are_left_out():
 
 
 def test_a_number_means_a_thread_from_its_start_to_its_end():
-    lane = module._Lane("a", 1, 11, 2.0, 3.0)
+    lane = module._Lane("a", 1, 11, 2.0, 2.0, 3.0)
     covered = [lane.covers(1, moment) for moment in (1.9, 2, 3, 3.1)]
     assert covered == [False, True, True, False]
     assert not lane.covers(2, 2.5)
@@ -759,8 +759,8 @@ def test_a_little_left_of_a_wait_is_the_time_to_the_next_look(
 def test_what_was_not_seen_is_not_made_up():
     noted = module._Recorder()
     noted.lanes = [
-        module._Lane("a", 1, 11, 1.0, 9.0),
-        module._Lane("b", 2, 12, 1.0, 9.0),
+        module._Lane("a", 1, 11, 1.0, 1.0, 9.0),
+        module._Lane("b", 2, 12, 1.0, 1.0, 9.0),
     ]
     rows = [
         (11, RUNNING, 1.002, 2.0),
@@ -786,7 +786,7 @@ def seen(lane, *rows):
 
 
 def test_the_first_and_the_last_look_tell_what_is_beside_them():
-    lane = module._Lane("a", 1, 11, 1.0, 8.0)
+    lane = module._Lane("a", 1, 11, 1.0, 1.0, 8.0)
     # another thread had the number before, and has it after
     assert seen(
         lane,
@@ -799,7 +799,7 @@ def test_the_first_and_the_last_look_tell_what_is_beside_them():
 
 def test_a_late_look_does_not_tell_what_went_before_it():
     valid = module.VALID
-    lane = module._Lane("a", 1, 11, 0.0, 2 * valid)
+    lane = module._Lane("a", 1, 11, 0.0, 0.0, 2 * valid)
     assert seen(lane, (RUNNING, valid, 2 * valid)) == [
         (RUNNABLE, 0.0, valid),
         (RUNNING, valid, 2 * valid),
@@ -811,7 +811,7 @@ def test_a_late_look_does_not_tell_what_went_before_it():
 
 
 def test_a_process_ends_with_its_last_look():
-    lane = module._Lane("a", None, 11, 1.0, 9.0)
+    lane = module._Lane("a", None, 11, 1.0, 1.0, 9.0)
     assert seen(lane, (RUNNING, 2.0, 3.0)) == [(RUNNING, 1.0, 3.0)]
     assert seen(
         lane, (RUNNING, 2.0, 3.0), (IO, 3.0, 4.0), (RUNNING, 5.0, 6.0)
@@ -1160,6 +1160,22 @@ def test_threads_of_others_are_not_recorded():
     server.join(LIMIT)
     assert timeline.lanes == ["mine"]
     assert type(made[0]) is type(threading.Lock())
+
+
+def test_lanes_stand_in_the_order_in_which_threads_were_started(
+    monkeypatch,
+):
+    second, run_thread = threading.Event(), module._Recorder._run
+
+    def late(recorder, thread, *rest):
+        if thread.name == "first":
+            assert second.wait(LIMIT)
+        run_thread(recorder, thread, *rest)
+
+    monkeypatch.setattr(module._Recorder, "_run", late)
+    with record() as timeline:
+        run(first=lambda: None, second=second.set)
+    assert timeline.lanes == ["first", "second"]
 
 
 def test_a_thread_of_a_recorded_thread_is_recorded():

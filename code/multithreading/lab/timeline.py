@@ -390,6 +390,8 @@ class _Lane:
     ident: int | None
     #: The kernel's number of the thread, or of the process.
     number: int
+    #: When it was asked to start; later ones may run before it.
+    asked: float
     start: float
     end: float = math.inf
 
@@ -527,11 +529,11 @@ class _Recorder:
         """Start a thread; record it if its starter is recorded."""
         # not what others start meanwhile, such as a server's threads
         if self.records_me():
-            run = thread.run
+            run, asked = thread.run, time.perf_counter()
 
             def recorded() -> None:
                 vars(thread).pop("run", None)
-                self._run(thread, run)
+                self._run(thread, run, asked)
 
             thread.run = recorded  # type: ignore[method-assign]
             self.started.append(thread)
@@ -541,12 +543,15 @@ class _Recorder:
             vars(thread).pop("run", None)
             raise
 
-    def _run(self, thread: threading.Thread, run: Any) -> None:
+    def _run(
+        self, thread: threading.Thread, run: Any, asked: float
+    ) -> None:
         self._mine.recorded = True
         lane = _Lane(
             thread.name,
             _thread.get_ident(),
             threading.get_native_id(),
+            asked,
             time.perf_counter(),
         )
         self.lanes.append(lane)
@@ -971,7 +976,7 @@ def _for_processes(recorder: _Recorder, kernel: _Kernel) -> _Replaced:
         kernel.watch(process.pid)
         recorder.started.append(process)
         recorder.lanes.append(
-            _Lane(process.name, None, process.pid, begin)
+            _Lane(process.name, None, process.pid, begin, begin)
         )
 
     def join(process: Any, timeout: float | None = None) -> None:
@@ -997,7 +1002,7 @@ def _fill(
 ) -> None:
     """Put together what both observers saw, lane by lane."""
     locks = noted.names()
-    lanes = sorted(noted.lanes, key=lambda lane: lane.start)
+    lanes = sorted(noted.lanes, key=lambda lane: lane.asked)
     for lane, name in zip(
         lanes, _counted(lane.name for lane in lanes), strict=True
     ):

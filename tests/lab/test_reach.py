@@ -1,6 +1,8 @@
 """What can be reached from a program's functions and objects."""
 
+import linecache
 from collections import Counter
+from dataclasses import dataclass
 
 from multithreading.lab.reach import Reach, is_traced
 
@@ -42,6 +44,17 @@ def test_nothing_of_the_library():
     assert not is_traced(Counter.__init__.__code__.co_filename)
     assert is_traced(__file__)
     assert not is_traced(__file__.replace("test_reach", "test_nobody"))
+
+
+def test_no_method_that_a_dataclass_is_given(monkeypatch):
+    @dataclass
+    class Order:
+        price: int
+
+    script = (9, None, ["import pytest\n"], "<string>")
+    monkeypatch.setitem(linecache.cache, "<string>", script)
+    is_traced.cache_clear()
+    assert Reach([Order]).codes == set()
 
 
 def test_a_variable_that_only_a_function_inside_names():

@@ -37,9 +37,11 @@ def is_traced(file: str) -> bool:
     """Tell whether a file is the program's own, with its source at hand.
 
     The standard library and installed packages are not, nor the modules
-    that run the schedules.
+    that run the schedules, nor the methods that a dataclass is given:
+    these say that they come from ``<string>``, as ``python -c`` does,
+    whose source is at hand from 3.13 on.
     """
-    if file.startswith(_LIBRARIES) or file in _MACHINERY:
+    if file.startswith(_LIBRARIES) or file in {*_MACHINERY, "<string>"}:
         return False
     return bool(linecache.getlines(file))
 

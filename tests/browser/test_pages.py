@@ -19,6 +19,8 @@ pytestmark = pytest.mark.timeout(900)
 PARTS = ("threads", "multitasking")
 #: A page of each kind: the contents, a long chapter, one with figures.
 JUDGED = ("index", "threads/locks", "multitasking/pages")
+#: How many pages rest at a time: each takes half a second to show it.
+TOGETHER = 8
 
 
 def pages(site: Path) -> list[str]:
@@ -204,24 +206,33 @@ def test_paper_loses_nothing(site, address, open_all):
 
 @pytest.fixture
 def heard(browser: Any) -> Iterator[Any]:
-    """Open pages one after another, and hear each until it rests.
+    """Open some pages at a time, and hear each until it rests.
 
     Where asked, each is opened with nothing kept from the others.
     """
     contexts: list[Any] = []
 
+    def opened(url: str, afresh: bool) -> faults.Heard:
+        if afresh or not contexts:
+            contexts.append(browser.new_context())
+        page = contexts[-1].new_page()
+        page.set_default_timeout(30_000)
+        found = faults.listen(page)
+        page.goto(url, wait_until="commit")
+        return found
+
     def heard(
         base: str, names: list[str], afresh: bool = False
     ) -> Iterator[tuple[str, faults.Heard]]:
-        for name in names:
-            if afresh or not contexts:
-                contexts.append(browser.new_context())
-            page = contexts[-1].new_page()
-            page.set_default_timeout(30_000)
-            found = faults.listen(page)
-            page.goto(f"{base}/{name}.html", wait_until="networkidle")
-            yield name, found
-            page.close()
+        for at in range(0, len(names), TOGETHER):
+            some = names[at : at + TOGETHER]
+            of = [
+                opened(f"{base}/{name}.html", afresh) for name in some
+            ]
+            for name, found in zip(some, of, strict=True):
+                found.page.wait_for_load_state("networkidle")
+                yield name, found
+                found.page.close()
 
     yield heard
     for context in contexts:

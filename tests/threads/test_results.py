@@ -321,7 +321,26 @@ def test_all_or_failure_returns_all():
     assert all_or_failure([lambda: 1, lambda: 2], workers=1) == [1, 2]
 
 
-def test_after_a_failure_nothing_begins(monkeypatch):
+def test_the_failure_is_raised_though_an_earlier_call_was_cancelled(
+    monkeypatch,
+):
+    taken, failed = Future(), Future()
+    failed.set_exception(ValueError(ONE_BAD))
+    waiting = [taken, failed]
+
+    class Prepared(ThreadPoolExecutor):
+        def submit(self, call):
+            return waiting.pop(0)
+
+    monkeypatch.setattr(results, "ThreadPoolExecutor", Prepared)
+    with pytest.raises(ValueError, match=ONE_BAD):
+        all_or_failure([fail, fail], workers=2)
+    assert taken.cancelled()
+
+
+def test_after_a_failure_what_nobody_has_taken_does_not_begin(
+    monkeypatch,
+):
     gate, ran, workers = threading.Event(), [], []
 
     class Opening(ThreadPoolExecutor):

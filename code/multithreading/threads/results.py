@@ -254,15 +254,17 @@ def hold(began: threading.Event, gate: threading.Event) -> str:
 def all_or_failure(
     calls: Sequence[Callable[[], T]], workers: int
 ) -> list[T]:
-    """Return the results of all calls, or raise the first failure.
+    """Return the results of all calls, or raise what one raised.
 
-    After a failure no call begins that has not begun.
+    Once a failure is seen, no call begins that no worker has taken.
     """
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(call) for call in calls]
-        wait(futures, return_when=FIRST_EXCEPTION)
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in reversed(futures):  # workers take the first
             future.cancel()
+        for future in done:
+            future.result()
     return [future.result() for future in futures]
 
 

@@ -280,6 +280,19 @@ def test_restock_moves_one_and_lets_listeners_add_listeners():
     assert (shop.store, shop.shelf, shop.seen) == (1, 2, {3})
 
 
+def test_restock_copies_the_listeners_under_the_lock():
+    shop, held = Shop(), []
+
+    class Listeners(list):
+        def __iter__(self):
+            held.append(shop.lock.locked())
+            return super().__iter__()
+
+    shop.listeners = Listeners()
+    restock(shop)
+    assert held == [True]
+
+
 def test_restock_telling_moves_one_too():
     shop = Shop()
     restock_telling(shop)
@@ -544,7 +557,7 @@ def test_the_listeners_are_copied_under_the_lock():
     found.expect(always="waits for ever")
 
 
-def check_signal(make):
+def check_signal(make, patience=LIMIT):
     """Assert what exercise 2 asks of the class ``make``."""
 
     def setup():
@@ -587,7 +600,7 @@ def check_signal(make):
     def asks_another(_):
         other = threading.Thread(target=signal.connect, args=[print])
         other.start()
-        other.join(0.2)
+        other.join(patience)
         waited.append((other, other.is_alive()))
 
     signal = make()
@@ -623,4 +636,4 @@ def test_exercise_2():
         (UnderAReentrantLock, "nobody waits"),
     ):
         with pytest.raises(AssertionError, match=why):
-            check_signal(wrong)
+            check_signal(wrong, patience=BRIEF)

@@ -115,14 +115,16 @@ def test_without_a_limit_nothing_stops_the_maker():
     assert [item.behind for item in taken] == list(range(1000, 0, -1))
 
 
-def test_items_grow_old_in_a_queue():
-    queue, taken = Queue(), []
-    before = time.perf_counter()
-    make(queue, 2)
-    use(queue, 0.01, taken)
-    first, second = taken
-    assert 0 <= first.age <= second.age - 0.009
-    assert second.age <= time.perf_counter() - before
+def test_items_grow_old_in_a_queue(monkeypatch):
+    queue, taken, naps = Queue(), [], []
+    moments = iter([1.0, 2.0, 5.0, 9.0])
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: next(moments))
+        patch.setattr(time, "sleep", naps.append)
+        make(queue, 2)
+        use(queue, 0.5, taken)
+    assert taken == [Taken(4.0, 2), Taken(7.0, 1)]
+    assert naps == [0.5, 0.5]
 
 
 def test_with_a_limit_the_maker_waits_for_the_user():
@@ -342,6 +344,12 @@ def test_a_pipeline_keeps_the_order_and_the_failures():
     assert isinstance(failed, Failure)
     assert failed.item == 0
     assert isinstance(failed.error, ZeroDivisionError)
+
+
+def test_a_work_that_exits_fails_like_any_other():
+    first, second = pipeline([1, 2], lambda _: sys.exit(3))
+    assert (first.item, second.item) == (1, 2)
+    assert isinstance(first.error, SystemExit)
 
 
 def test_a_pipeline_carries_more_than_it_can_hold():

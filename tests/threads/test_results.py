@@ -324,18 +324,23 @@ def test_all_or_failure_returns_all():
 def test_the_failure_is_raised_though_an_earlier_call_was_cancelled(
     monkeypatch,
 ):
-    taken, failed = Future(), Future()
-    failed.set_exception(ValueError(ONE_BAD))
-    waiting = [taken, failed]
+    class Taken(Future):
+        def cancel(self):
+            cancelled.append(self)
+            return super().cancel()
 
     class Prepared(ThreadPoolExecutor):
         def submit(self, call):
-            return waiting.pop(0)
+            return next(made)
+
+    first, second, failed, cancelled = Taken(), Taken(), Future(), []
+    failed.set_exception(ValueError(ONE_BAD))
+    made = iter([first, failed, second])
 
     monkeypatch.setattr(results, "ThreadPoolExecutor", Prepared)
     with pytest.raises(ValueError, match=ONE_BAD):
-        all_or_failure([fail, fail], workers=2)
-    assert taken.cancelled()
+        all_or_failure([fail] * 3, workers=2)
+    assert cancelled == [second, first]
 
 
 def test_after_a_failure_what_nobody_has_taken_does_not_begin(

@@ -375,6 +375,13 @@ def test_a_byte_wakes_a_thread_that_receives(wires):
         assert kept.result(LIMIT) == [b"row"]
 
 
+def test_a_connection_that_goes_on_sending_hides_no_request(wires):
+    here, there, wake, ring = wires
+    there.sendall(bytes(4096))
+    ring.sendall(b"!")
+    assert receive(here, wake) == [bytes(1024)]
+
+
 def test_receive_ends_with_the_connection(wires):
     here, there, wake, _ = wires
     there.sendall(b"row")

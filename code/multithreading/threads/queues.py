@@ -288,7 +288,7 @@ class Failure:
     """Travels in the place of an item on which a stage has failed."""
 
     item: object
-    error: Exception
+    error: BaseException
 
 
 def run_stage(
@@ -301,7 +301,7 @@ def run_stage(
         if not isinstance(item, Failure):
             try:
                 item = work(item)
-            except Exception as error:
+            except BaseException as error:
                 item = Failure(item, error)
         target.put(item)
     target.put(END)

@@ -183,7 +183,7 @@ def receive(
                 if not data:
                     return kept
                 kept.append(data)
-            elif wake in ready:
+            if wake in ready:
                 return kept
 
 

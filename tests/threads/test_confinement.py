@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
@@ -226,6 +227,14 @@ def test_an_owner_makes_and_uses_its_thing_in_one_thread():
     assert made == used_in != threading.get_ident()
     with pytest.raises(RuntimeError):
         owner.ask(str)
+
+
+def test_an_owner_that_is_closed_has_done_all():
+    owner = Owner(object)
+    owner.ask(lambda _: time.sleep(0.05))
+    last = owner.ask(lambda _: "done")
+    owner.close()
+    assert last.done()
 
 
 def test_the_owner_of_a_connection():

@@ -252,6 +252,23 @@ def test_each_pause_is_where_it_belongs(monkeypatch):
     assert sorted(naps) == [0.004] * 8 + [0.008] * 8
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 15),
+    reason="threading.serialize_iterator came in 3.15",
+)
+def test_the_librarys_wrapper_waits_before_it_closes():
+    class Closing(Feed):
+        def __init__(self):
+            super().__init__()
+            self.source = share(self.source)
+
+    def close(feed):
+        feed.source.close()
+
+    found = outcomes(Program([take, close], Closing, taken))
+    assert "raises ValueError" not in {end.text for end in found}
+
+
 # --- All the items for each thread ---
 
 

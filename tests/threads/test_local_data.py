@@ -312,6 +312,26 @@ def test_both_are_set_here_and_nowhere_else():
 # --- Who uses it in the standard library ---
 
 
+def test_the_default_of_decimal_reaches_all_once_main_has_it_too(
+    monkeypatch,
+):
+    def both():
+        return decimal.getcontext().prec, in_new_thread(
+            lambda: decimal.getcontext().prec
+        )
+
+    def work():
+        decimal.getcontext()  # as one that has computed already
+        monkeypatch.setattr(decimal.DefaultContext, "prec", 9)
+        before = both()
+        decimal.setcontext(decimal.DefaultContext)
+        return before, both()
+
+    before, after = Context().run(work)
+    assert before == (28, 28 if inherits() else 9)
+    assert after == (9, 9)
+
+
 def test_the_precision_of_decimal_is_in_the_context():
     here = decimal.getcontext().prec
     there = decimal.DefaultContext.prec

@@ -330,7 +330,7 @@ def test_the_failure_is_raised_though_an_earlier_call_was_cancelled(
             return super().cancel()
 
     class Prepared(ThreadPoolExecutor):
-        def submit(self, call):
+        def submit(self, _call):
             return next(made)
 
     first, second, failed, cancelled = Taken(), Taken(), Future(), []

@@ -73,7 +73,7 @@ def both_get_it(registry: Registry) -> bool:
     with ThreadPoolExecutor(max_workers=2) as pool:
         ann = pool.submit(registry.claim, "max", "Ann")
         bob = pool.submit(registry.claim, "max", "Bob")
-    return ann.result() and bob.result()
+    return all([ann.result(), bob.result()])
 
 
 class Slow(dict[str, str]):

@@ -19,6 +19,7 @@ from multithreading.threads.conditions import (
     WakesAll,
     Watched,
     cost_of,
+    hand_on,
     put,
     put_both,
     put_two,
@@ -367,6 +368,29 @@ def test_a_job_in_time_is_done(way):
     assert jobs.done == [4]
     program = Program([partial(way, patience=1), put], Jobs, done)
     outcomes(program).expect(possible={"0 done", "1 done"})
+
+
+def beside_another(way):
+    program = Program([partial(hand_on, way), take, put], Jobs, done)
+    return outcomes(program, preemptions=2)
+
+
+def test_broken_a_time_out_swallows_the_news_for_another():
+    found = beside_another(take_restarting)
+    found.expect(
+        possible={"1 done", "2 done", "waits for ever"}, within=2
+    )
+    why = found["waits for ever"].why
+    assert why == "B waits for a notify of changed."
+
+
+def test_a_last_look_leaves_no_job_to_nobody():
+    found = beside_another(take_within)
+    found.expect(
+        possible={"1 done", "2 done"},
+        never={"waits for ever"},
+        within=2,
+    )
 
 
 def test_a_nagged_condition_keeps_its_lock():

@@ -296,6 +296,14 @@ def take_within(jobs: Jobs, patience: float) -> bool:
         return True
 
 
+def hand_on(
+    take_in_time: Callable[[Jobs, float], bool], jobs: Jobs
+) -> None:
+    """Do a job if one comes in time, and put one for somebody else."""
+    if take_in_time(jobs, 1.0):
+        put(jobs)
+
+
 class Nagged(threading.Condition):
     """A condition on which the first waits end early, for nothing."""
 

@@ -372,14 +372,12 @@ def test_a_job_in_time_is_done(way):
 
 def beside_another(way):
     program = Program([partial(hand_on, way), take, put], Jobs, done)
-    return outcomes(program, preemptions=2)
+    return outcomes(program)
 
 
 def test_broken_a_time_out_swallows_the_news_for_another():
     found = beside_another(take_restarting)
-    found.expect(
-        possible={"1 done", "2 done", "waits for ever"}, within=2
-    )
+    found.expect(possible={"1 done", "2 done", "waits for ever"})
     why = found["waits for ever"].why
     assert why == "B waits for a notify of changed."
 
@@ -387,9 +385,7 @@ def test_broken_a_time_out_swallows_the_news_for_another():
 def test_a_last_look_leaves_no_job_to_nobody():
     found = beside_another(take_within)
     found.expect(
-        possible={"1 done", "2 done"},
-        never={"waits for ever"},
-        within=2,
+        possible={"1 done", "2 done"}, never={"waits for ever"}
     )
 
 

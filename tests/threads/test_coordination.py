@@ -217,6 +217,17 @@ def test_who_fails_and_says_so_breaks_the_barrier():
     found.expect(always="raises BrokenBarrierError and raises OSError")
 
 
+def test_who_is_told_to_end_breaks_the_barrier_too():
+    done = threading.Barrier(2)
+
+    def leave():
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        meet_or_abort(leave, done)
+    assert done.broken
+
+
 @pytest.mark.parametrize("way", [meet, meet_or_abort])
 def test_who_succeeds_meets_the_others(way):
     threads = [partial(way, succeed)] * 2
@@ -242,6 +253,18 @@ def test_a_time_out_breaks_a_barrier_and_reset_mends_it():
             barrier.wait(timeout)
         assert barrier.broken
     barrier.reset()
+    assert not barrier.broken
+
+
+def test_reset_sends_away_who_waits():
+    barrier = threading.Barrier(2, timeout=10)
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(barrier.wait)
+        while not barrier.n_waiting and not early.done():
+            time.sleep(0.001)
+        barrier.reset()
+        error = early.exception(10)
+    assert isinstance(error, threading.BrokenBarrierError)
     assert not barrier.broken
 
 

@@ -250,12 +250,13 @@ def test_each_form_is_run_as_often_as_asked(monkeypatch):
 
 
 def test_the_recorded_runs_lose_as_the_chapter_says():
-    assert len(RECORDED) == 11
+    assert len(RECORDED) == 12
     for one in RECORDED:
-        version = tuple(map(int, one.version.split(".")))
+        free = one.version.endswith("t")
+        version = tuple(map(int, one.version.rstrip("t").split(".")))
         assert len(one.plain) == len(one.called) == 5
         assert all(0 < share < 1 for share in one.called)
-        if version < (3, 10):
+        if version < (3, 10) or free:
             assert all(0 < share < 1 for share in one.plain)
         else:
             assert not any(one.plain)

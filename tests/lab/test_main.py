@@ -17,6 +17,7 @@ LIMIT = 60.0
 SHOP = """\
 import sys
 import threading
+import time
 
 stock = 1
 sold = []
@@ -34,16 +35,25 @@ def result():
     return f"{len(sold)} sold"
 
 
-def hold():
+def ann():
     with lock:
-        waiting.wait(0.05)
+        held.set()
+        asking.wait(10)
+        time.sleep(0.05)
+
+
+def bob():
+    held.wait(10)
+    asking.set()
+    with lock:
+        pass
 
 
 if __name__ == "__main__":
-    waiting = threading.Event()
+    held, asking = threading.Event(), threading.Event()
     print("given", sys.argv)
-    for name in ("ann", "bob"):
-        threading.Thread(target=hold, name=name).start()
+    for work in (ann, bob):
+        threading.Thread(target=work, name=work.__name__).start()
 """
 
 

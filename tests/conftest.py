@@ -13,17 +13,15 @@ from leftovers import alive, left_since
 HERE = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep together, where tests run side by side, what shares a build.
 
     The tests of the book share one; another file says so itself, by a
     mark for them all.
     """
-    for item in items:
-        marked = item.get_closest_marker("xdist_group")
-        if HERE / "book" in item.path.parents and not marked:
-            item.add_marker(pytest.mark.xdist_group("book"))
+    marked = item.get_closest_marker("xdist_group")
+    if HERE / "book" in item.path.parents and not marked:
+        item.add_marker(pytest.mark.xdist_group("book"))
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,6 @@ from multithreading.threads.deadlock import (
     Desk,
     Dinner,
     FairDesk,
-    Feed,
     TicketLock,
     Wait,
     around,
@@ -433,72 +432,6 @@ def test_each_time_that_a_waiting_thread_is_passed_by_counts(
 
 
 # --- One thread, and one pool ---
-
-
-def feed_program(publish, make_lock):
-    def first(feed):
-        feed.leave(first)
-
-    def second(feed):
-        feed.leave(second)
-
-    def setup():
-        feed = Feed(make_lock())
-        feed.readers += [first, second]
-        return feed
-
-    def tell(feed):
-        return f"{feed.called} called, {len(feed.readers)} left"
-
-    return Program([publish], setup, tell)
-
-
-def publish(feed):
-    feed.publish()
-
-
-def publish_outside(feed):
-    feed.publish_outside()
-
-
-def test_broken_a_callback_takes_the_lock_under_which_it_is_called():
-    found = outcomes(feed_program(publish, threading.Lock))
-    found.expect(always="deadlock")
-    assert found["deadlock"].why == (
-        "A waits for lock, which it holds itself."
-    )
-
-
-def test_broken_an_rlock_lets_the_list_change_under_the_loop():
-    found = outcomes(feed_program(publish, threading.RLock))
-    found.expect(always="1 called, 1 left")
-
-
-def test_readers_are_called_without_the_lock():
-    found = outcomes(feed_program(publish_outside, threading.Lock))
-    found.expect(always="2 called, 0 left")
-
-
-@pytest.mark.parametrize("call", [publish, publish_outside])
-def test_readers_who_stay_are_called_each_time(call):
-    feed, got = Feed(threading.Lock()), []
-    feed.readers += [got.append, got.append]
-    call(feed)
-    call(feed)
-    assert got == [feed] * 4
-    assert (feed.called, len(feed.readers)) == (4, 2)
-    assert not feed.lock.locked()
-
-
-def held_feed():
-    feed = Feed(threading.Lock())
-    feed.lock.acquire()
-    return feed
-
-
-def test_readers_are_not_read_while_another_holds_the_lock():
-    found = outcomes(Program([publish_outside], held_feed))
-    found.expect(always="waits for ever")
 
 
 def test_broken_a_thread_is_joined_under_the_lock_that_it_needs():

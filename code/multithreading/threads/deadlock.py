@@ -394,35 +394,6 @@ def overtakes(lock: AnyLock, most: int) -> int:
 # --- One thread, and one pool ---
 
 
-class Feed:
-    """A feed that calls its readers; broken in ``publish``."""
-
-    def __init__(self, lock: AnyLock) -> None:
-        self.lock = lock
-        self.readers: list[Callable[[Feed], None]] = []
-        self.called = 0
-
-    def leave(self, reader: Callable[[Feed], None]) -> None:
-        """Call this reader no more."""
-        with self.lock:
-            self.readers.remove(reader)
-
-    def publish(self) -> None:
-        """Call the readers; broken: under the lock that they need."""
-        with self.lock:
-            for reader in self.readers:
-                self.called += 1
-                reader(self)
-
-    def publish_outside(self) -> None:
-        """Call those who are readers now; hold nothing meanwhile."""
-        with self.lock:
-            readers = list(self.readers)
-        for reader in readers:
-            self.called += 1
-            reader(self)
-
-
 def join_under(
     lock: AbstractContextManager[object], patience: float
 ) -> bool:

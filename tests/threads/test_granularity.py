@@ -1,9 +1,12 @@
 """The reach of a lock: what each section covers, and what it misses."""
 
+import builtins
 import functools
+import importlib
 import sys
 import threading
 import timeit
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -293,6 +296,31 @@ def test_restock_copies_the_listeners_under_the_lock():
     assert held == [True]
 
 
+def test_broken_a_lock_of_the_class_deadlocks_between_two_objects():
+    class Till:
+        lock: threading.Lock
+        sum = 1
+
+        def total(self):
+            with Till.lock:
+                return self.sum
+
+        def take_from(self, other):
+            with Till.lock:
+                self.sum += other.total()
+
+    def two_tills():
+        Till.lock = threading.Lock()
+        return Till(), Till()
+
+    def merge(tills):
+        one, other = tills
+        one.take_from(other)
+
+    found = outcomes(Program([merge], two_tills))
+    found.expect(always="deadlock")
+
+
 def test_restock_telling_moves_one_too():
     shop = Shop()
     restock_telling(shop)
@@ -454,6 +482,27 @@ def test_a_second_thread_that_need_not_wait_is_told_apart(
     )
     monkeypatch.setattr(granularity, "SETTINGS", away)
     assert import_twice(tmp_path) == (1, 1, False)
+
+
+def test_modules_that_import_each_other_show_one_half_done(
+    tmp_path, monkeypatch
+):
+    for name, other in (("dawn", "dusk"), ("dusk", "dawn")):
+        (tmp_path / f"{name}.py").write_text(
+            "import builtins\n"
+            "builtins.both_inside.wait(10)\n"
+            f"import {other}\n"
+            f"seen = hasattr({other}, 'last')\n"
+            "last = 1\n"
+        )
+    both = threading.Barrier(2)
+    monkeypatch.setattr(builtins, "both_inside", both, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(importlib.import_module, ["dawn", "dusk"]))
+    for module in made:
+        monkeypatch.delitem(sys.modules, module.__name__)
+    assert sorted(module.seen for module in made) == [False, True]
 
 
 def test_a_module_that_fails_leaves_the_path_as_it_was(

@@ -1,6 +1,7 @@
 """Tests of the chapter on the life of a thread."""
 
 import gc
+import subprocess
 import sys
 import threading
 import time
@@ -301,6 +302,58 @@ def test_a_last_object_may_start_no_thread_at_the_end() -> None:
     kind = "PythonFinalizationError" if later else "RuntimeError"
     why = "can't create new thread at interpreter shutdown"
     assert run_module(MODULE, "late").stdout == f"{kind}: {why}\n"
+
+
+def printed_by(program: str) -> str:
+    """Return what a program of its own prints until it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,  # seconds, less than the late work takes
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("pool", "printed"),
+    [
+        ("concurrent.futures.ThreadPoolExecutor(1).submit", "done\n"),
+        ("multiprocessing.pool.ThreadPool(1).apply_async", ""),
+    ],
+    ids=["executor", "pool"],
+)
+def test_executors_are_waited_for_and_other_pools_are_not(
+    pool: str, printed: str
+) -> None:
+    # The one that is waited for need not be slow; the other ends late.
+    seconds = 0.1 if printed else 60
+    program = (
+        "import concurrent.futures, multiprocessing.pool, time\n"
+        "def work():\n"
+        f"    time.sleep({seconds})\n"
+        "    print('done')\n"
+        f"given = {pool}(work)\n"
+    )
+    assert printed_by(program) == printed
+
+
+def test_a_thread_of_an_exit_function_is_waited_for_since_3_15() -> (
+    None
+):
+    waits = sys.version_info >= (3, 15)
+    program = (
+        "import atexit, threading, time\n"
+        "def work():\n"
+        f"    time.sleep({0.1 if waits else 60})\n"
+        "    print('done')\n"
+        "def start():\n"
+        "    threading.Thread(target=work).start()\n"
+        "atexit.register(start)\n"
+    )
+    assert printed_by(program) == ("done\n" if waits else "")
 
 
 # How many threads

@@ -382,6 +382,14 @@ def test_overtaking_is_bounded():
     assert overtakes(threading.Lock(), most=0) == 0
 
 
+def test_a_thread_that_is_not_seen_to_wait_is_told(monkeypatch):
+    monkeypatch.setattr(deadlock, "LIMIT", 0.2)
+    before = threading.active_count()
+    with pytest.raises(TimeoutError, match="nobody is seen at"):
+        overtakes(TicketLock(), most=5)
+    assert threading.active_count() == before
+
+
 class Turnstile:
     """Lets the other thread in once the first was in as often."""
 

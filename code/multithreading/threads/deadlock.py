@@ -367,8 +367,9 @@ def overtakes(lock: AnyLock, most: int) -> int:
     """Return how often a lock was had again while a thread waited.
 
     The calling thread lets the lock go and takes it at once again,
-    ``most`` times or until the other thread has had it. Where a lock is
-    written in Python, the other is not seen to wait.
+    ``most`` times or until the other thread has had it. Raises
+    TimeoutError where the other is not seen to wait, as at a lock that
+    is written in Python.
     """
     came = threading.Event()
 
@@ -378,16 +379,21 @@ def overtakes(lock: AnyLock, most: int) -> int:
 
     thread = threading.Thread(target=wait_once, name="waits")
     count = 0
-    with lock:
-        thread.start()
-        while where([thread]) != {"waits": "with lock:"}:
-            time.sleep(0.001)
-    while count < most:
+    limit = time.monotonic() + LIMIT
+    try:
         with lock:
-            if came.is_set():
-                break
-            count += 1
-    thread.join(LIMIT)
+            thread.start()
+            while where([thread]) != {"waits": "with lock:"}:
+                if time.monotonic() > limit:
+                    raise TimeoutError("nobody is seen at `with lock:`")
+                time.sleep(0.001)
+        while count < most:
+            with lock:
+                if came.is_set():
+                    break
+                count += 1
+    finally:
+        thread.join(LIMIT)
     return count
 
 

@@ -83,7 +83,7 @@ def test_the_image_is_of_the_interpreter_and_nothing_else(monkeypatch):
         "6000-7000 rw-p 0 00:00 0 [heap]",
         "7000-8000 r-xp 0 08:02 2 /lib/python3.13/x.cpython-313.so",
         "8000-9000 rw-p 0 00:00 0 ",
-        "9000-a000 r-xp 0 08:02 3 /home/a python/bin/python3",
+        "9000-a000 r-xp 0 08:02 3 /opt/a python/bin/python3",
     ]
     monkeypatch.setattr(Path, "read_text", lambda _: "\n".join(lines))
     assert image(1) == [

@@ -168,7 +168,15 @@ def shifts(page: Any) -> list[str]:
 
     ``watch_shifts`` must have been called before the page was opened.
     """
-    found = page.evaluate("window.shifts")
+    found = page.evaluate(
+        """async () => {
+            // What a frame moves is known when the next one begins.
+            for (let frame = 0; frame < 2; frame++)
+                await new Promise(requestAnimationFrame);
+            window.noteShifts(window.shiftObserver.takeRecords());
+            return window.shifts;
+        }"""
+    )
     return [
         f"moved by {value:.4f}: {html}"
         for value, html in found
@@ -180,13 +188,17 @@ def watch_shifts(page: Any) -> None:
     """Have the pages opened from now on note what moves."""
     page.add_init_script(
         """window.shifts = [];
-        new PerformanceObserver(list => {
-            for (const entry of list.getEntries())
+        window.noteShifts = entries => {
+            for (const entry of entries)
                 if (!entry.hadRecentInput) window.shifts.push([
                     entry.value,
                     entry.sources[0]?.node?.outerHTML?.slice(0, 120) ?? "",
                 ]);
-        }).observe({type: "layout-shift", buffered: true});"""
+        };
+        window.shiftObserver = new PerformanceObserver(
+            list => window.noteShifts(list.getEntries()));
+        window.shiftObserver.observe(
+            {type: "layout-shift", buffered: true});"""
     )
 
 

@@ -33,9 +33,9 @@ from multithreading.threads.stopping import (
     consume_and_pass_on,
     copy_on,
     discard,
+    enter_interrupted,
     in_one_call,
     inject,
-    interrupt_main,
     interrupted,
     interrupted_in_c,
     leave_copying,
@@ -43,6 +43,7 @@ from multithreading.threads.stopping import (
     leave_on_term,
     leave_twice,
     look_then_wait,
+    outlast,
     press_again,
     press_until,
     raise_once,
@@ -543,37 +544,64 @@ def test_broken_a_second_ctrl_c_abandons_the_thread():
         press_again()
 
 
+def press(_):
+    signal.raise_signal(signal.SIGINT)
+
+
 def test_attend_asks_waits_and_passes_the_interrupt_on():
     seen = []
 
     def work(request):
-        interrupt_main()
         seen.append(request.wait(LIMIT))
 
+    with pytest.raises(KeyboardInterrupt):
+        attend(work, press)
+    assert seen == [True]
+
+
+def test_attend_asks_a_thread_whose_start_is_interrupted(monkeypatch):
+    seen, start = [], threading.Thread.start
+
+    def start_and_press(thread):
+        start(thread)
+        press(thread)
+
+    def work(request):
+        seen.append(request.wait(LIMIT))
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_press)
     with pytest.raises(KeyboardInterrupt):
         attend(work)
     assert seen == [True]
 
 
-def test_attend_never_waits_without_a_time_out(monkeypatch):
-    made = []
+@posix
+def test_outlast_hears_ctrl_c():
+    over = threading.Lock()
+    with over:
+        told = interrupted(partial(outlast, over))
+    assert told == "KeyboardInterrupt"
 
-    class Noted(threading.Event):
-        def __init__(self):
-            super().__init__()
-            self.waits = []
-            made.append(self)
 
-        def wait(self, timeout=None):
-            self.waits.append(timeout)
-            return super().wait(timeout)
+def test_outlast_never_waits_without_a_time_out():
+    waits = []
 
-    monkeypatch.setattr(threading, "Event", Noted)
-    attend(lambda _: None)
-    over = made[1]
-    assert over.is_set()
-    assert over.waits
-    assert None not in over.waits
+    class Noted:
+        def acquire(self, timeout=None):
+            waits.append(timeout)
+            return len(waits) == 3
+
+    outlast(Noted())
+    assert waits == [0.1] * 3
+
+
+def test_broken_an_interrupted_condition_keeps_its_lock():
+    # Whoever sets an event needs such a lock.
+    lock = threading.Lock()
+    with pytest.raises(KeyboardInterrupt):
+        enter_interrupted(threading.Condition(lock))
+    assert sys.gettrace() is None
+    assert lock.locked()
 
 
 def test_attend_waits_for_the_end_of_the_work():

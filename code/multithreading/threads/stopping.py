@@ -20,10 +20,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import call
 from queue import Queue
+from types import FrameType
+from typing import Any
 
 #: What a queue raises that is shut down, which it can be since 3.13;
 #: before that, what ``get()`` never raises.
 ShutDown: type[Exception] = getattr(queue, "ShutDown", queue.Empty)
+
+#: What Python calls in a frame that is traced.
+Trace = Callable[[FrameType, str, object], Any]
 
 #: Seconds: a pause that no reader, and no test, waits out.
 HOUR = 3600.0
@@ -209,9 +214,10 @@ def interrupted(wait: Callable[[], object]) -> str:
     """Wait in the main thread, press Ctrl-C, tell how it ends."""
     over = threading.Event()
     key = threading.Thread(target=press_until, args=[over])
-    before = signal.signal(signal.SIGINT, raise_once)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         key.start()
+        signal.signal(signal.SIGINT, raise_once)
         wait()
     except KeyboardInterrupt:
         return "KeyboardInterrupt"
@@ -273,38 +279,72 @@ def leave_copying() -> None:
     signal.raise_signal(signal.SIGINT)  # in place of the key
 
 
-def attend(work: Callable[[threading.Event], None]) -> None:
-    """Run work in a thread; on Ctrl-C ask it to stop, and wait."""
-    stopping, over = threading.Event(), threading.Event()
+def outlast(over: threading.Lock) -> None:
+    """Wait in the main thread until another releases the lock."""
+    while not over.acquire(timeout=0.1):
+        pass  # here Windows hears of Ctrl-C
+
+
+def attend(
+    work: Callable[[threading.Event], None],
+    meanwhile: Callable[[threading.Lock], None] = outlast,
+) -> None:
+    """Run work in a thread; after meanwhile have it stop, and wait."""
+    stopping, over = threading.Event(), threading.Lock()
+    over.acquire()
 
     def run() -> None:
         try:
             work(stopping)
         finally:
-            over.set()
+            over.release()
 
     worker = threading.Thread(target=run)
     try:
         worker.start()
-        while not over.wait(timeout=0.1):
-            pass  # here Windows hears of Ctrl-C
+        meanwhile(over)
     finally:
         stopping.set()
         worker.join()
 
 
+def enter_interrupted(condition: threading.Condition) -> None:
+    """Enter a condition; Ctrl-C is heard once its lock is acquired."""
+
+    def interrupt(_: FrameType, event: str, __: object) -> Trace:
+        if event == "return":
+            raise KeyboardInterrupt  # as the handler would, there
+        return interrupt
+
+    def trace(frame: FrameType, *_: object) -> Trace | None:
+        entering = threading.Condition.__enter__.__code__
+        return interrupt if frame.f_code is entering else None
+
+    sys.settrace(trace)
+    try:
+        with condition:
+            pass
+    finally:
+        sys.settrace(None)
+
+
 def leave_nobody() -> None:
-    """Watch for an hour; be interrupted at the first look."""
+    """Be interrupted while a thread is in a pause of an hour."""
     atexit.register(print, "functions of atexit")
-    attend(partial(watch, interrupt_main, pause=HOUR))
+    attend(
+        partial(watch, time.monotonic, pause=HOUR),
+        lambda _: signal.raise_signal(signal.SIGINT),
+    )
 
 
 def leave_on_term() -> None:
-    """Watch for an hour; be told to end, as a service is, at once."""
+    """Be told to end, as a service is, while a thread pauses."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     atexit.register(print, "functions of atexit")
-    ask = partial(signal.raise_signal, signal.SIGTERM)
-    attend(partial(watch, ask, pause=HOUR))
+    attend(
+        partial(watch, time.monotonic, pause=HOUR),
+        lambda _: signal.raise_signal(signal.SIGTERM),
+    )
 
 
 def press_again() -> None:

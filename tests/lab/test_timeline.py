@@ -38,6 +38,7 @@ from multithreading.lab.timeline import (
     record,
     record_script,
 )
+from multithreading.threads.testing import switch_interval
 
 LIMIT = 30.0
 #: How long to wait to be seen: on a busy machine the looks are few.
@@ -505,7 +506,8 @@ def test_sleep_and_io_are_told(view, request):
     reason="this interpreter runs without a GIL",
 )
 def test_threads_that_compute_wait_for_the_gil():
-    with record() as timeline:
+    # Turns much shorter than CPython's own are over before a look.
+    with switch_interval(0.005), record() as timeline:
         run(one=compute, two=compute)
     assert timeline.seconds("one", GIL) > 0
     assert timeline.seconds("two", GIL) > 0

@@ -10,7 +10,7 @@ from itertools import count, pairwise
 import pytest
 
 from multithreading.lab.schedules import Program, outcomes, replay
-from multithreading.lab.timeline import SLEEPING, record
+from multithreading.lab.timeline import record
 from multithreading.threads.iterators import (
     Batches,
     CopiedFeed,
@@ -229,12 +229,21 @@ def test_broken_a_generator_that_asks_its_own_wrapper(wrap):
 # --- Slow items, slow use ---
 
 
-def test_items_are_made_in_turn_and_used_side_by_side():
+def test_items_are_made_in_turn_and_used_side_by_side(monkeypatch):
+    using, sleep = 0.01, time.sleep
+    both = threading.Barrier(2, timeout=LIMIT)
+
+    def meet(pause):
+        if pause == using:
+            both.wait()
+        else:
+            sleep(pause)
+
+    monkeypatch.setattr(time, "sleep", meet)
     with record() as timeline:
-        used = use_in_two_threads(count=6, making=0.005, using=0.01)
+        used = use_in_two_threads(count=6, making=0.005, using=using)
     assert sorted(used) == list(range(6))
     assert timeline.lanes == ["first", "second"]
-    assert timeline.together(SLEEPING) > 0
     turns = sorted(timeline.held, key=lambda held: held.start)
     assert len(turns) == 8
     assert all(a.end <= b.start for a, b in pairwise(turns))

@@ -76,7 +76,7 @@ def prepare(session: nox.Session, *more: str) -> None:
         )
 
 
-def sphinx(session: nox.Session, builder: str) -> None:
+def build(session: nox.Session, builder: str, *options: str) -> None:
     """Build the book; a warning is an error, in this build and the next."""
     # A folder for each builder: the pages of a chapter that the other
     # builder read anew would not be written again.
@@ -86,7 +86,7 @@ def sphinx(session: nox.Session, builder: str) -> None:
             *("python", "-m", "sphinx", "--fail-on-warning"),
             *("--builder", builder, "--conf-dir", "conf"),
             *("--doctree-dir", str(doctrees)),
-            *session.posargs,
+            *options,
             *("book", str(BUILD / builder)),
         )
     except CommandFailed:
@@ -100,7 +100,7 @@ def sphinx(session: nox.Session, builder: str) -> None:
 def html(session: nox.Session) -> None:
     """Build the book as web pages, running every cell that changed."""
     prepare(session)
-    sphinx(session, "html")
+    build(session, "html", *session.posargs)
     session.log(f"The book is at {HTML}: open it in a browser,")
     session.log(f"{HTML.resolve().as_uri()}")
 
@@ -109,7 +109,7 @@ def html(session: nox.Session) -> None:
 def pdf(session: nox.Session) -> None:
     """Build the book as a PDF; needs nothing but pip."""
     prepare(session)
-    sphinx(session, "typst")
+    build(session, "typst", *session.posargs)
     session.log(f"The book is at {PDF}: {PDF.resolve().as_uri()}")
 
 
@@ -117,7 +117,7 @@ def pdf(session: nox.Session) -> None:
 def epub(session: nox.Session) -> None:
     """Build the book as an EPUB, for readers with a small screen."""
     prepare(session)
-    sphinx(session, "epub")
+    build(session, "epub", *session.posargs)
     session.log(f"The book is at {EPUB}: {EPUB.resolve().as_uri()}")
 
 
@@ -208,6 +208,9 @@ def browser(session: nox.Session) -> None:
         )
     prepare(session, "requirements-browser.lock")
     judges(session)
+    # Here, for each process that runs tests would build them again.
+    for builder in ("html", "epub"):
+        build(session, builder)
     chosen: list[tuple[str, ...]] = [tuple(session.posargs)]
     if not session.posargs:
         # Lighthouse measures how fast pages are: after all others, alone.
@@ -218,7 +221,10 @@ def browser(session: nox.Session) -> None:
     for options in chosen:
         session.run(
             *("python", "-m", "pytest", "tests/browser", *options),
-            env={"BOOK_BROWSER": "required"},
+            env={
+                "BOOK_BROWSER": "required",
+                "BOOK_BUILT": str(BUILD.resolve()),
+            },
         )
 
 

@@ -108,11 +108,25 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Path]:
+    """Return what builds the book, or finds what nox has built."""
+
+    def built(builder: str) -> Path:
+        if found := os.environ.get("BOOK_BUILT"):
+            return Path(found) / builder
+        to = tmp_path_factory.mktemp("book")
+        build(to, builder)
+        return to / builder
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def site(built: Callable[..., Path]) -> Path:
     """Return the folder of the whole book's pages."""
-    to = tmp_path_factory.mktemp("site")
-    build(to, "html")
-    return to / "html"
+    return built("html")
 
 
 @pytest.fixture(scope="session")

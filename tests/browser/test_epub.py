@@ -8,18 +8,14 @@ from zipfile import ZipFile
 import pytest
 from bs4 import BeautifulSoup
 
-from building import build
-
 pytestmark = pytest.mark.timeout(600)
 
 PHONE = {"width": 360, "height": 640}
 
 
 @pytest.fixture(scope="session")
-def epub(tmp_path_factory):
-    to = tmp_path_factory.mktemp("epub")
-    build(to, "epub")
-    return to / "epub" / "multithreading-in-python.epub"
+def epub(built):
+    return built("epub") / "multithreading-in-python.epub"
 
 
 @pytest.fixture(scope="session")

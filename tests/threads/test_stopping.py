@@ -602,6 +602,16 @@ def test_broken_an_interrupted_condition_keeps_its_lock():
         enter_interrupted(threading.Condition(lock))
     assert sys.gettrace() is None
     assert lock.locked()
+    event = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        enter_interrupted(event._cond)
+    setter = threading.Thread(target=event.set)
+    setter.start()
+    setter.join(timeout=0.05)
+    assert setter.is_alive()
+    event._cond.release()
+    setter.join(LIMIT)
+    assert event.is_set()
 
 
 def test_attend_waits_for_the_end_of_the_work():

@@ -22,6 +22,7 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><title>A page</title>
 <main id="main-content"><h1>A page</h1><article>{body}</article></main>
 </body></html>"""
 WORDS = "Two threads add one to the same counter. " * 12
+CODE = "<span>word</span> " * 9
 
 
 BASE = "http://book.test"
@@ -42,6 +43,22 @@ BAD = [
     (
         faults.accessibility,
         page_with(style="p { color: #999 }"),
+        "color-contrast",
+    ),
+    (
+        faults.accessibility,
+        page_with(
+            f'<pre>{CODE}<span class="k">in</span></pre>',
+            ".k { color: #999 }",
+        ),
+        "color-contrast",
+    ),
+    (
+        faults.accessibility,
+        page_with(
+            f"<pre hidden>{CODE}</pre><pre>{CODE}</pre>",
+            "span { color: #999 }",
+        ),
         "color-contrast",
     ),
     (

@@ -67,10 +67,16 @@ ELSEWHERE = {
         "lab/test_controller.py",
         "lab/test_schedules.py",
     ],
-    "lab/kernel_view.py": [
-        "lab/test_kernel_view.py",
-        "lab/test_timeline.py",
-    ],
+    **{
+        f"lab/{stem}.py": [
+            f"lab/test_{stem}.py",
+            "lab/test_timeline.py",
+        ]
+        for stem in (
+            *("kernel_observer", "kernel_view", "lock_names"),
+            *("stretches", "thread_observer"),
+        )
+    },
     "lab/reach.py": ["lab/test_reach.py", "lab/test_schedules.py"],
     "lab/states.py": ["lab/test_states.py", "lab/test_schedules.py"],
     "lab/steps.py": [

@@ -121,6 +121,16 @@ def epub(session: nox.Session) -> None:
     session.log(f"The book is at {EPUB}: {EPUB.resolve().as_uri()}")
 
 
+def built(session: nox.Session, *builders: str) -> dict[str, str]:
+    """Build the book for tests; return what tells them where it is.
+
+    Else each process that runs tests would build it for itself.
+    """
+    for builder in builders:
+        build(session, builder)
+    return {"BOOK_BUILT": str(BUILD.resolve())}
+
+
 def pytest(session: nox.Session, *chosen: str) -> None:
     """Run the tests that were asked for, or else those chosen here."""
     prepare(session)
@@ -137,8 +147,17 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def machinery(session: nox.Session) -> None:
     """Run the tests of the build, and of the book that it makes."""
-    # A process for each core: these wait for builds and measure nothing.
-    pytest(session, "-n", "logical", "--dist", "loadgroup", *BUILDING)
+    if session.posargs:
+        pytest(session)
+        return
+    prepare(session)
+    # One process more than cores: they wait, and measure nothing.
+    processes = (os.cpu_count() or 1) + 1
+    session.run(
+        *("python", "-m", "pytest", "-n", str(processes)),
+        *("--dist", "loadgroup", *BUILDING),
+        env=built(session, "html", "typst", "epub"),
+    )
 
 
 @nox.session
@@ -208,9 +227,7 @@ def browser(session: nox.Session) -> None:
         )
     prepare(session, "requirements-browser.lock")
     judges(session)
-    # Here, for each process that runs tests would build them again.
-    for builder in ("html", "epub"):
-        build(session, builder)
+    env = {"BOOK_BROWSER": "required", **built(session, "html", "epub")}
     chosen: list[tuple[str, ...]] = [tuple(session.posargs)]
     if not session.posargs:
         # Lighthouse measures how fast pages are: after all others, alone.
@@ -221,10 +238,7 @@ def browser(session: nox.Session) -> None:
     for options in chosen:
         session.run(
             *("python", "-m", "pytest", "tests/browser", *options),
-            env={
-                "BOOK_BROWSER": "required",
-                "BOOK_BUILT": str(BUILD.resolve()),
-            },
+            env=env,
         )
 
 

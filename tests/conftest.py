@@ -1,6 +1,7 @@
 """What holds in every test: nothing that it starts outlives it."""
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ HERE = Path(__file__).parent
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep together, where tests run side by side, what shares a build.
 
-    The tests of the book share one; another file says so itself, by a
-    mark for them all.
+    The tests of the book share one, unless nox has built it for them;
+    another file says so itself, by a mark for them all.
     """
+    if "BOOK_BUILT" in os.environ:
+        return
     marked = item.get_closest_marker("xdist_group")
     if HERE / "book" in item.path.parents and not marked:
         item.add_marker(pytest.mark.xdist_group("book"))

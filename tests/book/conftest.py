@@ -1,5 +1,7 @@
 """The book as a reader gets it, built once for the tests that read it."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile
@@ -7,6 +9,8 @@ from zipfile import ZipFile
 import pytest
 
 from building import build
+
+NAME = "multithreading-in-python"
 
 
 class Book(NamedTuple):
@@ -18,24 +22,37 @@ class Book(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder_of(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Path]:
+    """Return what builds the book, or finds what nox has built."""
+    if found := os.environ.get("BOOK_BUILT"):
+        return Path(found).joinpath
     to = tmp_path_factory.mktemp("book")
-    build(to, "html")
-    return to / "html"
+
+    def folder_of(builder: str) -> Path:
+        build(to, builder)
+        return to / builder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
-def book(html: Path) -> Book:
-    to = html.parent
-    build(to, "typst")
-    build(to, "epub")
-    with ZipFile(to / "epub" / "multithreading-in-python.epub") as epub:
-        epub.extractall(to / "unpacked")
-    return Book(
-        html=html,
-        pdf=to / "pdf" / "multithreading-in-python.pdf",
-        epub=to / "unpacked",
-    )
+def html(folder_of: Callable[[str], Path]) -> Path:
+    return folder_of("html")
+
+
+@pytest.fixture(scope="session")
+def book(
+    html: Path,
+    folder_of: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Book:
+    pdf = folder_of("typst").with_name("pdf")
+    unpacked = tmp_path_factory.mktemp("unpacked")
+    with ZipFile(folder_of("epub") / f"{NAME}.epub") as epub:
+        epub.extractall(unpacked)
+    return Book(html=html, pdf=pdf / f"{NAME}.pdf", epub=unpacked)
 
 
 class Rerun(NamedTuple):

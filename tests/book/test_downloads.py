@@ -18,11 +18,7 @@ PAGES = sorted(
     if code_cells(parse(path.read_text("utf-8")))
 )
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    # pages of their own, so that these run beside the other tests
-    pytest.mark.xdist_group("downloads"),
-]
+pytestmark = pytest.mark.timeout(300)
 every_page = pytest.mark.parametrize("page", PAGES)
 
 

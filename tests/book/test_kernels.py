@@ -8,7 +8,10 @@ from fingerprint import cells_digest, key
 from notebooks import code_cells, parse
 from store import Store, fill
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("kernels"),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"

@@ -23,7 +23,10 @@ from layout import (
     stranded_headings,
 )
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("printed"),
+]
 
 PAGE = """\
 #set page(width: 176mm, height: 250mm, margin: (x: 24mm, y: 25mm))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from difflib import ndiff
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +55,12 @@ def _lines(page: PageObject) -> list[Line]:
     ]
 
 
+@cache
+def _pages(reader: PdfReader) -> list[list[Line]]:
+    """Return the lines of each page; to read a book takes a while."""
+    return [_lines(page) for page in reader.pages]
+
+
 def _bookmarks(reader: PdfReader) -> Iterator[Bookmark]:
     def entries(outline: list, level: int) -> Iterator[Bookmark]:
         for entry in outline:
@@ -81,7 +88,7 @@ def _is_part(lines: list[Line]) -> bool:
 def stranded_headings(reader: PdfReader) -> list[str]:
     """Return each heading that its page ends with."""
     found = []
-    pages = [_lines(page) for page in reader.pages]
+    pages = _pages(reader)
     for mark in _bookmarks(reader):
         lines = pages[mark.page - 1]
         # what the page ends with, and no less than a whole heading
@@ -104,9 +111,9 @@ def empty_pages(reader: PdfReader) -> list[str]:
     openings = _openings(reader)
     first = min(openings, default=1)
     found = []
-    for number, page in enumerate(reader.pages, start=1):
-        lines = _lines(page)
-        full = float(page.mediabox.height) - 2 * _MARGIN
+    for number, lines in enumerate(_pages(reader), start=1):
+        height = float(reader.pages[number - 1].mediabox.height)
+        full = height - 2 * _MARGIN
         reach = 1 - (lines[-1].height - _MARGIN) / full if lines else 0
         last = number == len(reader.pages) or number + 1 in openings
         if reach < _FILLED and number >= first and not last:

@@ -232,7 +232,10 @@ def browser(session: nox.Session) -> None:
     if not session.posargs:
         # Lighthouse measures how fast pages are: after all others, alone.
         chosen = [
-            ("-k", "not lighthouse", "-n", "logical"),
+            (
+                *("-k", "not lighthouse"),
+                *("-n", "logical", "--dist", "worksteal"),
+            ),
             ("-k", "lighthouse"),
         ]
     for options in chosen:

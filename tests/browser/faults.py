@@ -39,14 +39,17 @@ def accessibility(page: Any) -> list[str]:
                     `${places(e.parentElement)}/${e.tagName}.${e.className}`);
                 return path.get(e);
             };
-            for (const word of document.querySelectorAll("pre span")) {
+            const words = [...document.querySelectorAll("pre span")];
+            const more = words.filter(word => {
                 if (word.getAttributeNames().some(name => name !== "class"))
-                    continue;
+                    return false;
                 const kind = places(word) + word.checkVisibility();
                 const count = (seen.get(kind) ?? 0) + 1;
                 seen.set(kind, count);
-                if (count > 3) word.replaceWith(...word.childNodes);
-            }
+                return count > 3;
+            });
+            // only now, for after a change a look takes long
+            for (const word of more) word.replaceWith(...word.childNodes);
         }"""
     )
     # not as a tag: the book's policy refuses inline scripts

@@ -14,8 +14,12 @@ pytestmark = pytest.mark.timeout(900)
 PARTS = ("threads", "multitasking")
 
 
+def _text(page: Path) -> str:
+    return page.read_text("utf-8")
+
+
 def soup(page: Path) -> BeautifulSoup:
-    return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+    return BeautifulSoup(_text(page), "html.parser")
 
 
 def pages(folder: Path) -> list[Path]:
@@ -151,6 +155,9 @@ def test_each_page_tells_when_where_and_with_what_its_cells_ran(book):
         r"CPython 3\.\d+\.\d+\S*, \w+ \S+, \d+ cores?, with ipython "
     )
     for page in pages(book.html):
+        # a program's page is long, and quickly seen to have neither
+        if not re.search(r"cells\s+ran|cell_(in|out)put", _text(page)):
+            continue
         text = soup(page)
         foot = text.select_one(".page-foot")
         ran = text.select_one(".cell_input, .cell_output")
@@ -161,9 +168,10 @@ def test_each_page_tells_when_where_and_with_what_its_cells_ran(book):
 
 def test_every_glued_value_arrived(folder):
     for page in pages(folder):
-        for value in soup(page).select(".pasted-text"):
-            assert value.get_text().strip(), page.name
-        assert not soup(page).select(".system-message"), page.name
+        assert "system-message" not in _text(page), page.name
+        if "pasted-text" in _text(page):
+            for value in soup(page).select(".pasted-text"):
+                assert value.get_text().strip(), page.name
 
 
 def _unmeasured(page: Path) -> str:
@@ -185,7 +193,8 @@ def test_a_second_run_gives_the_same_pages(book, kernels):
     differ = [
         one.relative_to(book.html).as_posix()
         for one, two in zip(first, second, strict=True)
-        if _unmeasured(one) != _unmeasured(two)
+        if _text(one) != _text(two)
+        and _unmeasured(one) != _unmeasured(two)
     ]
     assert differ == []
 

@@ -86,6 +86,11 @@ CUT_OFF = """() => [...document.querySelectorAll("body *:not(svg *)")]
                && e.scrollWidth > e.clientWidth + 1)
   .map(e => e.outerHTML.slice(0, 200))"""
 
+#: The colours of code: of its letters and of its ground.
+COLOURS = """() => [...document.querySelectorAll(".cell_input pre")]
+  .map(e => getComputedStyle(e))
+  .map(style => `${style.color} on ${style.backgroundColor}`)"""
+
 #: The least contrast of a letter of code with its ground.
 CONTRAST = """() => {
   const linear = v => v <= 0.04045 ? v / 12.92
@@ -105,15 +110,20 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_can_be_read_on_a_small_screen(visit, spine, scheme):
+def test_every_page_can_be_read_on_a_small_screen(visit, spine):
+    seen = set()
     for file in spine:
-        page = visit(file, viewport=PHONE, color_scheme=scheme)
+        page = visit(file, viewport=PHONE)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE["width"], file.name
         assert page.evaluate(CUT_OFF) == [], file.name
-        assert page.evaluate(CONTRAST) >= 4.5, file.name
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            seen.update(page.evaluate(COLOURS))
+            contrast = page.evaluate(CONTRAST)
+            assert contrast >= 4.5, (file.name, scheme)
         page.context.close()
+    assert len(seen) == 2  # light, and dark
 
 
 def test_no_page_has_a_script_or_a_picture_without_words(spine):

@@ -143,14 +143,13 @@ def test_a_wait_is_for_a_lock_and_has_a_holder():
         with lock:
             holding.set()
             until_waiting("worker-2")
-            own["held"] = time.perf_counter()
             time.sleep(0.1)
 
     def wait():
         assert holding.wait(LIMIT)
-        start = time.perf_counter()
+        own["start"] = time.perf_counter()
         with lock:
-            own["waited"] = time.perf_counter() - start
+            own["end"] = time.perf_counter()
 
     with record() as timeline:
         lock = threading.Lock()
@@ -159,8 +158,9 @@ def test_a_wait_is_for_a_lock_and_has_a_holder():
     found = {s for s in timeline.stretches if s.lock == "lock"}
     assert {s.lane for s in found} == {"worker-2"}
     assert {s.holder for s in found} == {"worker-1"}
-    waited = sum(s.end - s.start for s in found)
-    assert 0.1 < waited <= own["waited"] < 2 * waited
+    assert own["start"] <= min(s.start for s in found)
+    assert own["end"] >= max(s.end for s in found)
+    assert sum(s.end - s.start for s in found) > 0.1
     assert "s for lock, held by worker-1" in timeline.alt()
 
 
@@ -237,10 +237,12 @@ def test_the_shortest_waits_are_left_out():
 
 def test_holding_is_told_from_acquire_to_release():
     def work():
+        own.append(time.perf_counter())
         with lock:
             own.append(time.perf_counter())
             time.sleep(0.02)
             own.append(time.perf_counter())
+        own.append(time.perf_counter())
 
     own = []
     with record() as timeline:
@@ -252,8 +254,8 @@ def test_holding_is_told_from_acquire_to_release():
         HOLDING,
         "lock",
     )
-    assert held.start <= own[0] < own[1] <= held.end
-    assert held.end - held.start < 2 * (own[1] - own[0])
+    assert own[0] <= held.start <= own[1]
+    assert own[2] <= held.end <= own[3]
 
 
 def test_a_lock_that_is_never_released_is_held_to_the_end():
@@ -409,7 +411,9 @@ def test_a_lane_has_no_gap_and_no_overlap():
 
     with record() as timeline:
         lock = threading.Lock()
+        begin = time.perf_counter()
         run(one=work, two=work, three=work)
+        whole = time.perf_counter() - begin
     assert sorted(timeline.lanes) == ["one", "three", "two"]
     for lane in timeline.lanes:
         row = [s for s in timeline.stretches if s.lane == lane]
@@ -417,7 +421,7 @@ def test_a_lane_has_no_gap_and_no_overlap():
         assert all(s.start < s.end for s in row)
         life = sum(timeline.seconds(lane, state) for state in STATES)
         assert life == pytest.approx(row[-1].end - row[0].start)
-        assert own[lane] <= life < 2 * own[lane]
+        assert own[lane] <= life <= whole
 
 
 def test_the_table_and_the_words_say_what_the_stretches_say():

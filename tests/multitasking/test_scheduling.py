@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import pytest
 
 from multithreading.lab.timeline import record
+from multithreading.multitasking import scheduling
 from multithreading.multitasking.scheduling import (
     build,
     compute,
@@ -103,10 +105,31 @@ def test_usable_cores(version, lacks, cores, found, monkeypatch):
     assert cores == found
 
 
-def test_naps_overlap_in_threads_and_not_in_turn() -> None:
-    in_turn, at_once = naps(8, 0.03)
-    assert in_turn >= 0.9 * 8 * 0.03
-    assert 0.9 * 0.03 <= at_once < 0.75 * in_turn
+def test_naps_overlap_in_threads_and_not_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def pass_time() -> None:
+        nonlocal now
+        now += 3
+
+    def nap(seconds: float) -> None:
+        assert seconds == 3
+        if threading.current_thread() is main:
+            pass_time()
+        else:  # ends only where all nap at the same time
+            together.wait()
+
+    now, main = 0, threading.current_thread()
+    together = threading.Barrier(8, pass_time, timeout=10)
+    clock = SimpleNamespace(sleep=nap, perf_counter=lambda: now)
+    monkeypatch.setattr(scheduling, "time", clock)
+    assert naps(8, 3) == (24, 3)
+
+
+def test_naps_take_their_time() -> None:
+    in_turn, at_once = naps(2, 0.03)
+    assert in_turn >= 0.9 * 2 * 0.03
+    assert at_once >= 0.9 * 0.03
 
 
 def test_the_count_begins_after_the_gate() -> None:

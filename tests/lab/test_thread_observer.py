@@ -4,6 +4,8 @@ import queue
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
+from threading import Lock
 
 import pytest
 
@@ -72,6 +74,23 @@ def test_a_stopped_observer_keeps_nothing():
     assert not observer.held
     assert not observer.calls
     assert not observer._made
+
+
+@dataclass
+class Bank:
+    size: int = 3
+    mine: threading.Lock = field(default_factory=threading.Lock)
+    yours: threading.Lock = field(default_factory=threading.RLock)
+
+
+def test_what_a_program_keeps_is_replaced():
+    with record():
+        assert Lock is threading.Lock
+        bank = Bank()
+        assert type(bank.mine) is threading.Lock
+        assert type(bank.yours) is threading.RLock
+    assert Lock is threading.Lock
+    assert type(Bank().mine) is not type(bank.mine)
 
 
 def test_what_the_library_keeps_is_left_as_it_is(monkeypatch):

@@ -1,14 +1,12 @@
 """The book as a reader gets it, built once for the tests that read it."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile
 
 import pytest
 
-from building import build
+from building import build, built
 
 NAME = "multithreading-in-python"
 
@@ -22,35 +20,21 @@ class Book(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def folder_of(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[str], Path]:
-    """Return what builds the book, or finds what nox has built."""
-    if found := os.environ.get("BOOK_BUILT"):
-        return Path(found).joinpath
-    to = tmp_path_factory.mktemp("book")
-
-    def folder_of(builder: str) -> Path:
-        build(to, builder)
-        return to / builder
-
-    return folder_of
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for what is made of the book."""
+    return tmp_path_factory.mktemp("book")
 
 
 @pytest.fixture(scope="session")
-def html(folder_of: Callable[[str], Path]) -> Path:
-    return folder_of("html")
+def html(made: Path) -> Path:
+    return built(made, "html")
 
 
 @pytest.fixture(scope="session")
-def book(
-    html: Path,
-    folder_of: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Book:
-    pdf = folder_of("typst").with_name("pdf")
-    unpacked = tmp_path_factory.mktemp("unpacked")
-    with ZipFile(folder_of("epub") / f"{NAME}.epub") as epub:
+def book(html: Path, made: Path) -> Book:
+    pdf = built(made, "typst").with_name("pdf")
+    unpacked = made / "unpacked"
+    with ZipFile(built(made, "epub") / f"{NAME}.epub") as epub:
         epub.extractall(unpacked)
     return Book(html=html, pdf=pdf / f"{NAME}.pdf", epub=unpacked)
 
@@ -64,13 +48,18 @@ class Rerun(NamedTuple):
 
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Rerun:
-    """Return a build in which every cell ran again, in Jupyter kernels."""
+    """Return a build in which every cell ran again, in Jupyter kernels.
+
+    The PDF and the EPUB are built too, to see that they ask nobody: of
+    what nox has built, nobody kept it from the network.
+    """
     to = tmp_path_factory.mktemp("kernels")
     outputs = to / "outputs"
-    build(
-        to,
-        "html",
-        *("-D", f"book_outputs={outputs}"),
-        *("-D", "book_execution=kernel"),
-    )
+    for builder in ("html", "typst", "epub"):
+        build(
+            to,
+            builder,
+            *("-D", f"book_outputs={outputs}"),
+            *("-D", "book_execution=kernel"),
+        )
     return Rerun(to / "html", outputs)

@@ -3,15 +3,15 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import building
 import faults
-from building import build
 from serving import advised, served
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -112,15 +112,7 @@ def built(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Path]:
     """Return what builds the book, or finds what nox has built."""
-
-    def built(builder: str) -> Path:
-        if found := os.environ.get("BOOK_BUILT"):
-            return Path(found) / builder
-        to = tmp_path_factory.mktemp("book")
-        build(to, builder)
-        return to / builder
-
-    return built
+    return partial(building.built, tmp_path_factory.mktemp("book"))
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,17 @@ class Offline:
         return self._notes.read_text("utf-8").splitlines()
 
 
+def built(to: Path, builder: str) -> Path:
+    """Return the folder of the book that nox has built, or build it.
+
+    nox tells where by ``BOOK_BUILT``; else it is built into ``to``.
+    """
+    if found := os.environ.get("BOOK_BUILT"):
+        return Path(found) / builder
+    build(to, builder)
+    return to / builder
+
+
 def build(to: Path, builder: str, *options: str) -> None:
     """Build the book into ``to``, as nox does, or fail with its words."""
     offline = Offline(to / "asked.txt")

@@ -26,28 +26,25 @@ RULES = (
 def accessibility(page: Any) -> list[str]:
     """What axe finds, with the first place of each fault.
 
-    Of a program's words it sees three of each kind and place: all look
+    Of the words of a block of code it sees three of each kind: all look
     as these do, and to judge each takes most of the time.
     """
     page.evaluate(
         """() => {
-            const seen = new Map();
-            const path = new Map();
-            const places = e => {
-                if (!e) return "";
-                if (!path.has(e)) path.set(e,
-                    `${places(e.parentElement)}/${e.tagName}.${e.className}`);
-                return path.get(e);
-            };
-            const words = [...document.querySelectorAll("pre span")];
-            const more = words.filter(word => {
-                if (word.getAttributeNames().some(name => name !== "class"))
-                    return false;
-                const kind = places(word) + word.checkVisibility();
-                const count = (seen.get(kind) ?? 0) + 1;
-                seen.set(kind, count);
-                return count > 3;
-            });
+            const kind = (word, block) => word === block ? "" : kind(
+                word.parentElement, block) + "/" + word.className;
+            const more = [];
+            for (const block of document.querySelectorAll("pre")) {
+                const seen = new Map();
+                for (const word of block.querySelectorAll("span")) {
+                    const names = word.getAttributeNames();
+                    if (names.some(name => name !== "class")) continue;
+                    const its = kind(word, block) + word.checkVisibility();
+                    const count = (seen.get(its) ?? 0) + 1;
+                    seen.set(its, count);
+                    if (count > 3) more.push(word);
+                }
+            }
             // only now, for after a change a look takes long
             for (const word of more) word.replaceWith(...word.childNodes);
         }"""

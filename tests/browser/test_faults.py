@@ -56,7 +56,7 @@ BAD = [
     (
         faults.accessibility,
         page_with(
-            f"<pre hidden>{CODE}</pre><pre>{CODE}</pre>",
+            f"<pre><b hidden>{CODE}</b><b>{CODE}</b></pre>",
             "span { color: #999 }",
         ),
         "color-contrast",

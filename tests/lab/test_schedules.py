@@ -21,7 +21,6 @@ from multithreading.lab.schedules import (
     outcomes,
     replay,
 )
-from multithreading.lab.search import _Known
 
 
 def counts(found):
@@ -548,14 +547,6 @@ def test_merging_leaves_what_only_one_thread_sees():
     program = Program([seeing_own, flipping], Own, lambda o: o.kept)
     found = outcomes(program)
     assert counts(found) == {"0": 1, "1": 7, "2": 2}
-
-
-def test_a_number_for_each_key_and_others_for_none():
-    known = _Known()
-    numbers = [known.number(key) for key in "aba"]
-    assert numbers == [0, 1, 0]
-    others = [known.unique() for _ in range(4)]
-    assert len({*numbers, *others}) == 6
 
 
 HASHES = {

@@ -78,7 +78,7 @@ ELSEWHERE = {
         )
     },
     "lab/reach.py": ["lab/test_reach.py", "lab/test_schedules.py"],
-    "lab/search.py": ["lab/test_schedules.py"],
+    "lab/search.py": ["lab/test_search.py", "lab/test_schedules.py"],
     "lab/state_graph.py": ["lab/test_schedules.py"],
     "lab/states.py": ["lab/test_states.py", "lab/test_schedules.py"],
     "lab/steps.py": [
